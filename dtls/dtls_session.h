@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One DTLS-SRTP association (RFC 5763, 5764) without a socket: datagrams and time in, datagrams and events out.
+ * Owner: its leg. Thread: the leg's worker. */
+#ifndef DTLS_DTLS_SESSION_H
+#define DTLS_DTLS_SESSION_H
+
+#include "dtls/dtls_identity.h"
+#include "dtls/media_keys.h"
+#include "dtls/sdp.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DTLS_MTU_BYTES 1200
+
+struct dtls_session;
+
+struct dtls_ops {
+    /* One datagram to the peer, at most DTLS_MTU_BYTES; valid until return. */
+    void (*send)(const uint8_t *dg, size_t len, void *arg);
+    /* Handshake done and fingerprint verified: the keys, to be copied; wiped after return. */
+    void (*connected)(const struct media_keys *keys, void *arg);
+    /* Application data, one datagram; valid until return. May be NULL. */
+    void (*data)(const uint8_t *p, size_t len, void *arg);
+    /* err 0: the peer sent close_notify; else E_AUTH (fingerprint), E_CRYPTO (alert, no common profile), E_TIMEOUT.
+     * Comes once. */
+    void (*closed)(int err, void *arg);
+};
+/* None of the callbacks may call back into the session; free it after the call that raised them has returned. */
+
+struct dtls_params {
+    bool client; /* we send the ClientHello (a=setup:active) */
+    const struct sdp_fingerprint
+        *fingerprints; /* the peer's certificate must match one; copied. count 0: nothing matches */
+    size_t fingerprint_count;
+    uint32_t rtt_ms; /* from ICE; 0: unknown. First retransmission after max(50 ms, 2 RTT), 100 ms when unknown, doubled
+                        up to 3 s */
+};
+
+/* Returns 0, E_CRYPTO, E_NOMEM. A client sends its first flight from dtls_session_start. */
+int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const struct dtls_params *p,
+                     const struct dtls_ops *ops, void *arg);
+/* Sends close_notify when connected, wipes secrets. Returns NULL. */
+struct dtls_session *dtls_session_free(struct dtls_session *s);
+int dtls_session_start(struct dtls_session *s, uint64_t now_ms);
+/* One datagram that came from the validated address. Returns 0 or E_CLOSED. */
+int dtls_session_input(struct dtls_session *s, const uint8_t *dg, size_t len, uint64_t now_ms);
+/* Retransmit what is due; call at least every 20 ms while handshaking. The handshake is given up 15 s after it began.
+ */
+void dtls_session_tick(struct dtls_session *s, uint64_t now_ms);
+/* Send application data as one datagram. Returns 0, E_STATE before the handshake is done, E_FULL over the MTU,
+ * E_CLOSED. */
+int dtls_session_write(struct dtls_session *s, const uint8_t *p, size_t len);
+bool dtls_session_connected(const struct dtls_session *s);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The media plane: N workers, one thread and one UDP port each. A media call has a far leg (the caller: ICE-lite and
+ * DTLS-SRTP) and, after the handoff, a near leg (the phone), and relays between them on one worker.
+ *
+ * The control side (one thread, "loop") sends commands and receives events by value over a ring each way; ids are slot
+ * + generation, and a command with a stale id does nothing. A worker never logs, never blocks and never calls back:
+ * events wait until media_poll.
+ *
+ * What the caller sends before media_gate is counted and discarded unread, except that the SSRC and sequence numbers of
+ * its headers are followed, so that a roll-over counter can be handed over (RFC 3711 3.3.1). */
+#ifndef DTLS_MEDIA_H
+#define DTLS_MEDIA_H
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "dtls/ice_lite.h"
+#include "dtls/media_keys.h"
+#include "dtls/rtp.h"
+#include "dtls/sdp.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MEDIA_WORKERS_MAX    64
+#define MEDIA_DATA_MAX_BYTES 1200 /* DTLS application data of one datagram */
+
+struct media;
+typedef uint64_t media_id; /* worker, generation and slot in one; 0 is none */
+
+struct media_config {
+    const char *address; /* to bind, e.g. "0.0.0.0" or "::" */
+    uint16_t port;       /* of the first worker; the others follow upwards. 0: each worker gets any free port */
+    unsigned workers;    /* 1..MEDIA_WORKERS_MAX */
+    unsigned calls_max;  /* per worker */
+    unsigned hold_ms; /* after the gate opened and until the near path is there, the caller's packets wait this long at
+                         most */
+};
+
+/* Binds the ports, makes an identity per worker, starts the threads. Returns 0, or E_IO, E_INVAL, E_CRYPTO, E_NOMEM
+ * with a sentence. */
+int media_start(struct media **mp, const struct media_config *cfg, struct err_text *et);
+/* Ends all calls, joins the threads, wipes keys. Returns NULL. */
+struct media *media_stop(struct media *m);
+
+/* Worker's UDP port (bound one), fingerprint and number, for the SDP answer. */
+unsigned media_workers(const struct media *m);
+uint16_t media_port(const struct media *m, unsigned worker);
+const char *media_fingerprint(const struct media *m, unsigned worker);
+/* The worker with the fewest calls. */
+unsigned media_pick_worker(const struct media *m);
+
+struct media_far {
+    unsigned worker;
+    struct ice_lite ice; /* ufrag, pwd, remote_ufrag as in the SDP */
+    bool dtls_client;    /* our role: true when the answer says a=setup:active */
+    struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
+    size_t fingerprint_count;
+};
+
+/* Open a call with its far leg. Returns 0 and the id at once (E_FULL when the worker's calls_max or ring is full). */
+int media_open(struct media *m, const struct media_far *far, media_id *id);
+
+enum media_mode { MEDIA_MODE_NONE, MEDIA_MODE_TRANSFER, MEDIA_MODE_SEALED, MEDIA_MODE_SDES, MEDIA_MODE_DTLS };
+
+struct media_near {
+    enum media_mode mode;
+    struct ice_lite ice;    /* the phone's checks carry "ufrag:remote_ufrag" */
+    struct media_keys keys; /* SEALED, SDES: the near leg's own keys as the gateway sees them */
+    struct sdp_fingerprint
+        fingerprints[SDP_FINGERPRINTS_MAX]; /* DTLS: the phone's; may come later by media_near_fingerprints */
+    size_t fingerprint_count;
+    bool dtls_client;
+};
+
+/* Give the call a near leg, replacing one that is there. For TRANSFER the worker answers with MEDIA_EV_KEYS as soon as
+ * the far handshake is done, and from then on never protects or unprotects with the far keys itself. */
+int media_near_open(struct media *m, media_id id, const struct media_near *near);
+/* DTLS mode: the phone's fingerprints and DTLS role, known from its SDP answer; a parked ClientHello is then taken up.
+ */
+int media_near_fingerprints(struct media *m, media_id id, const struct sdp_fingerprint *fp, size_t count,
+                            bool dtls_client);
+/* The callee accepted: media may flow from now on. */
+int media_gate(struct media *m, media_id id);
+/* TRANSFER: the phone confirmed the keys; the worker wipes its copy and forwards untouched from now on. Before it, the
+ * phone's packets do not count. */
+int media_keys_taken(struct media *m, media_id id);
+/* Send DTLS application data to the caller. len up to MEDIA_DATA_MAX_BYTES. */
+int media_data(struct media *m, media_id id, const uint8_t *p, size_t len);
+/* End the call: close_notify to the DTLS peers, keys wiped. MEDIA_EV_CLOSED follows, the last event of this id. */
+int media_close(struct media *m, media_id id);
+/* Ask for MEDIA_EV_STATS. */
+int media_stats(struct media *m, media_id id);
+
+enum media_event_kind {
+    MEDIA_EV_FAR_ICE,       /* the caller's path is nominated: u.path */
+    MEDIA_EV_FAR_DTLS,      /* the caller's handshake is done: u.profile */
+    MEDIA_EV_KEYS,          /* TRANSFER: the far leg's keys, once: u.keys. The receiver wipes the event */
+    MEDIA_EV_NEAR_ICE,      /* the phone's path: u.path */
+    MEDIA_EV_NEAR_DTLS,     /* the phone's handshake is done: u.profile */
+    MEDIA_EV_FIRST_TO_NEAR, /* first media packet relayed caller -> phone */
+    MEDIA_EV_FIRST_TO_FAR,  /* first media packet relayed phone -> caller */
+    MEDIA_EV_DATA,          /* DTLS application data from the caller: u.data */
+    MEDIA_EV_PEER_CLOSED,   /* close_notify: u.near says which leg */
+    MEDIA_EV_FAILED,        /* u.failed: a leg cannot go on */
+    MEDIA_EV_STATS,         /* u.stats */
+    MEDIA_EV_CLOSED         /* after media_close: the id is gone; u.stats has the final figures */
+};
+
+struct media_call_stats {
+    uint64_t far_rx_pkts, far_tx_pkts, near_rx_pkts, near_tx_pkts; /* media packets received and sent on each leg */
+    uint64_t far_rx_bytes, far_tx_bytes, near_rx_bytes, near_tx_bytes;
+    uint64_t discarded_pkts; /* from the caller before the gate opened */
+    uint64_t dropped_pkts;   /* authentication failures, no path, hold buffer overrun */
+};
+
+struct media_event {
+    enum media_event_kind kind;
+    media_id id;
+    uint64_t at_us; /* monotonic: when it happened on the worker */
+    union {
+        struct {
+            struct addr addr;
+        } path;
+        enum media_profile profile;
+        struct {
+            struct media_keys keys;
+            struct rtp_streams rx;
+        } keys; /* keys.rx: what the caller sends, keys.tx: what the phone sends */
+        struct {
+            uint16_t len;
+            uint8_t p[MEDIA_DATA_MAX_BYTES];
+        } data;
+        bool near;
+        struct {
+            bool near;
+            int err;
+        } failed;
+        struct media_call_stats stats;
+    } u;
+};
+
+/* Readable when events wait; poll it on the loop. */
+int media_fd(const struct media *m);
+/* Take the next event. Returns 0, or E_AGAIN when there is none. */
+int media_poll(struct media *m, struct media_event *ev);
+
+/* Counters of all workers together, relaxed reads. */
+struct media_totals {
+    uint64_t rx_pkts, tx_pkts, stun_requests, stun_rejected, dtls_handshakes, dtls_failed, unknown_source_pkts,
+        malformed_pkts, auth_failed_pkts, events_lost;
+    uint64_t calls;
+};
+void media_totals(const struct media *m, struct media_totals *t);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SRTP and SRTCP protection of one leg, both directions, on libsrtp. Thread: the leg's worker; rtp_crypt_init once
+ * before. */
+#ifndef DTLS_RTP_CRYPT_H
+#define DTLS_RTP_CRYPT_H
+
+#include "dtls/media_keys.h"
+#include "dtls/rtp.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RTP_CRYPT_TRAILER_BYTES 32 /* room that protect needs behind a packet: tag and SRTCP index */
+
+struct rtp_crypt;
+
+/* Start libsrtp; any number of calls, each matched by rtp_crypt_shutdown. Thread: main, before and after the workers.
+ */
+int rtp_crypt_init(void);
+void rtp_crypt_shutdown(void);
+
+/* The keys are copied into libsrtp's contexts. Returns 0, E_CRYPTO, E_NOMEM. */
+int rtp_crypt_new(struct rtp_crypt **cp, const struct media_keys *keys);
+/* Start a receiving SSRC at a known roll-over counter, before its first packet. */
+int rtp_crypt_set_rx_roc(struct rtp_crypt *c, uint32_t ssrc, uint32_t roc);
+struct rtp_crypt *rtp_crypt_free(struct rtp_crypt *c);
+/* In place; *len is updated. protect needs RTP_CRYPT_TRAILER_BYTES of room. rtcp: SRTCP instead of SRTP.
+ * Returns 0, E_AUTH (tag or replay), E_MALFORMED, E_CRYPTO. */
+int rtp_crypt_protect(struct rtp_crypt *c, uint8_t *p, size_t *len, bool rtcp);
+int rtp_crypt_unprotect(struct rtp_crypt *c, uint8_t *p, size_t *len, bool rtcp);
+
+#endif
