@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All calls of this gateway: each is a state machine (call_fsm) with its push, its media and its phones around it.
+ * Thread: loop. */
+#ifndef GATEWAY_CALLS_H
+#define GATEWAY_CALLS_H
+
+#include "apns/apns.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "dtls/media.h"
+#include "gateway/devices.h"
+#include "gateway/http.h"
+#include "gateway/store.h"
+
+#include <uv.h>
+
+struct calls;
+
+/* The APNs credential of an app in an environment; NULL when the config has none. */
+typedef struct apns_credential *(*calls_credential_fn)(const char *app, bool sandbox, void *arg);
+
+/* Everything a call needs; all outlive the calls. http is set by calls_attach_http, since both need each other. */
+struct calls_deps {
+    uv_loop_t *loop;
+    const struct config *config;
+    struct store *store;
+    struct devices *devices;
+    struct media *media;
+    struct metrics *metrics;
+    calls_credential_fn credential;
+    void *credential_arg;
+};
+
+int calls_new(struct calls **cp, const struct calls_deps *deps);
+void calls_attach_http(struct calls *c, struct http *h);
+/* What the store knew at start: calls that a crash left open end with reason "error", keys go on answering. */
+void calls_load_call(struct calls *c, const struct call_row *row);
+void calls_load_push(struct calls *c, const struct push_row *row);
+void calls_load_idempotency(struct calls *c, const struct idempotency_row *row);
+
+/* The REST handlers of calls, receipts and timelines; arg is a struct calls. */
+extern const struct http_route calls_routes[];
+extern const size_t calls_route_count;
+/* The phones' side; arg is a struct calls. */
+extern const struct ws_ops calls_ws_ops;
+
+/* Refuse new calls with 503 from now on. */
+void calls_drain(struct calls *c);
+/* Calls not ended. */
+size_t calls_live(const struct calls *c);
+/* End every call that is left (reason "error"), tell the phones, give the media back. done(arg) when all is stored. */
+void calls_close(struct calls *c, void (*done)(void *arg), void *arg);
+struct calls *calls_free(struct calls *c);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The registry of phones: in memory, written through to the store. Thread: loop. */
+#ifndef GATEWAY_DEVICES_H
+#define GATEWAY_DEVICES_H
+
+#include "apns/apns.h"
+#include "base/secret.h"
+#include "config/config.h"
+#include "dtls/media.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DEVICE_ID_BYTES      129 /* device and user names: 1..128 characters and the NUL */
+#define DEVICE_APP_BYTES     65
+#define DEVICE_TENANT_BYTES  65
+#define DEVICE_VERSION_BYTES 33
+#define DEVICE_MODES_MAX     4
+#define DEVICES_PER_USER_MAX 16 /* phones of one user that ring together */
+
+enum device_ui { DEVICE_UI_CALLKIT, DEVICE_UI_LCK, DEVICE_UI_ALERT };
+enum device_health { DEVICE_OK, DEVICE_SUSPECT, DEVICE_BLOCKED, DEVICE_INVALID };
+
+struct device {
+    char id[DEVICE_ID_BYTES];
+    char tenant[DEVICE_TENANT_BYTES];
+    char user[DEVICE_ID_BYTES];
+    char app[DEVICE_APP_BYTES];
+    char token[APNS_TOKEN_MAX_CHARS + 1]; /* hex, as registered */
+    bool sandbox;                         /* environment */
+    enum device_ui ui;
+    enum media_mode handoff[DEVICE_MODES_MAX];
+    unsigned handoff_count;
+    uint8_t sealing_key[32]; /* X25519 public key */
+    bool has_sealing_key;
+    char app_version[DEVICE_VERSION_BYTES], os_version[DEVICE_VERSION_BYTES];
+    char secret_hash[SECRET_HASH_BYTES];
+    enum device_health health;
+    char health_reason[128]; /* one sentence; "" when ok */
+    uint64_t created_ms, updated_ms, token_updated_ms; /* Unix */
+};
+
+const char *device_ui_name(enum device_ui ui);
+const char *device_health_name(enum device_health h);
+const char *media_mode_name(enum media_mode m);       /* "transfer", ... */
+enum media_mode media_mode_by_name(const char *name); /* MEDIA_MODE_NONE when unknown */
+
+struct devices;
+
+/* NULL when unknown. The pointer lives until the next change of the registry. */
+const struct device *devices_get(const struct devices *d, const char *tenant, const char *id);
+/* By id alone, for a phone's hello and receipts, which carry no tenant. NULL when unknown or not unique. */
+const struct device *devices_find(const struct devices *d, const char *id);
+/* The phones of a user with this app, oldest first. Returns how many. */
+size_t devices_of_user(const struct devices *d, const char *tenant, const char *user, const char *app,
+                       const struct device *out[static DEVICES_PER_USER_MAX]);
+/* Constant time. */
+bool device_secret_ok(const struct device *dev, const char *secret);
+/* What the gateway learned about a phone; stored in the background. health_reason is copied. */
+void devices_set_health(struct devices *d, const char *tenant, const char *id, enum device_health h, const char *reason);
+/* The phone told its system's version. */
+void devices_set_os_version(struct devices *d, const char *tenant, const char *id, const char *os_version);
+
+#endif

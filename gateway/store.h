@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What lasts: SQLite in WAL mode behind one thread. Writes are grouped into transactions; a write's callback comes on the loop
+ * after the commit, so that an answer which waits for it is durable. Requests of one caller are carried out in order.
+ * Thread: loop for all functions; the database thread is inside. */
+#ifndef GATEWAY_STORE_H
+#define GATEWAY_STORE_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/metrics.h"
+#include "gateway/devices.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct store;
+
+/* url: "sqlite:PATH" (parent folder must exist). Creates or migrates the schema, locks the database against a second gateway.
+ * Returns 0 or E_IO, E_INVAL, E_CONFLICT with a sentence. */
+int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct metrics *m, struct err_text *et);
+/* Commits what waits, joins the thread; done(arg) from the loop when the store is freed. */
+void store_close(struct store *s, void (*done)(void *arg), void *arg);
+/* False once the database refuses writes (disk full, read-only): new calls are then refused with 503. */
+bool store_ok(const struct store *s);
+
+/* err: 0, or E_IO, E_FULL (disk), E_CONFLICT. All callbacks: from the loop, pointers live until they return. */
+typedef void (*store_done_cb)(int err, void *arg);
+
+int store_device_put(struct store *s, const struct device *dev, store_done_cb cb, void *arg);
+int store_device_delete(struct store *s, const char *tenant, const char *id, store_done_cb cb, void *arg);
+
+/* A call as GET /v1/calls/{id} shows it. */
+struct call_row {
+    const char *id;       /* UUID */
+    const char *tenant, *callee;
+    const char *state;    /* "ringing" ... "ended" */
+    uint64_t created_ms, ended_ms; /* Unix; ended_ms 0 while it lives */
+    const char *doc;      /* JSON of the resource */
+    const char *timeline; /* JSON array */
+};
+
+struct idempotency_row {
+    const char *tenant, *key;
+    const char *body_hash; /* SHA-256, hex */
+    const char *call;      /* UUID */
+    const char *response;  /* the 201's JSON body, given again */
+    uint64_t created_ms;
+};
+
+/* Insert or replace; idem may be NULL and goes into the same transaction. */
+int store_call_put(struct store *s, const struct call_row *row, const struct idempotency_row *idem, store_done_cb cb,
+                   void *arg);
+typedef void (*store_calls_cb)(int err, const struct call_row *rows, size_t count, void *arg);
+/* One call, or count 0. */
+int store_call_get(struct store *s, const char *tenant, const char *id, store_calls_cb cb, void *arg);
+struct call_query {
+    const char *tenant, *state, *callee; /* NULL: any (tenant is required) */
+    uint64_t before_ms;                  /* created before this, 0: from the newest; with before_id the list's cursor */
+    const char *before_id;
+    unsigned limit; /* 1..200 */
+};
+/* Newest first. */
+int store_call_list(struct store *s, const struct call_query *q, store_calls_cb cb, void *arg);
+
+/* One row of the must-report ledger (design.md, "must-report ledger"). Times are Unix milliseconds, 0: never. */
+struct push_row {
+    const char *id, *call, *device, *tenant, *app, *app_version, *os_version;
+    bool predicted;            /* must_report that the gateway expected */
+    const char *predicted_why; /* "asleep", "foreground", "on_call", "stale" */
+    int observed;              /* 1 true, 0 false, -1 null or no receipt */
+    const char *reported;      /* "callkit", "lck", "none", "" before a receipt */
+    const char *report_error;  /* "" when none */
+    const char *outcome;       /* "" while open, else reported, exempt, violated, late, silent, filtered */
+    int status;                /* of APNs; 0: no answer */
+    const char *reason;
+    uint64_t queued_ms, written_ms, answered_ms, received_ms, reported_ms, attached_ms;
+};
+int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg);
+typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t count, void *arg);
+/* device NULL: of all; newest first; limit 1..1000. */
+int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb, void *arg);
+
+/* Delete calls that ended before this, their pushes, and idempotency keys older than 24 h. */
+int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg);
+
+/* At start, before the loop runs: everything that lives in memory. Blocks. */
+struct store_load_ops {
+    void (*device)(const struct device *dev, void *arg);
+    void (*call)(const struct call_row *row, void *arg); /* only those not ended */
+    void (*push)(const struct push_row *row, void *arg); /* only those without an outcome */
+    void (*idempotency)(const struct idempotency_row *row, void *arg);
+};
+int store_load(struct store *s, const struct store_load_ops *ops, void *arg, struct err_text *et);
+
+#endif
