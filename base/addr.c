@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/addr.h"
+
+#include "base/err.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int addr_parse(struct addr *a, const char *ip, uint16_t port) {
+    char host[ADDR_STR_BYTES];
+    size_t len = strlen(ip);
+    if (len >= 2 && ip[0] == '[' && ip[len - 1] == ']') {
+        ip++;
+        len -= 2;
+    }
+    if (len == 0 || len >= sizeof host)
+        return E_MALFORMED;
+    memcpy(host, ip, len);
+    host[len] = 0;
+    memset(a, 0, sizeof *a);
+    if (inet_pton(AF_INET, host, &a->u.v4.sin_addr) == 1) {
+        a->u.v4.sin_family = AF_INET;
+        a->u.v4.sin_port = htons(port);
+        return 0;
+    }
+    if (inet_pton(AF_INET6, host, &a->u.v6.sin6_addr) == 1) {
+        a->u.v6.sin6_family = AF_INET6;
+        a->u.v6.sin6_port = htons(port);
+        return 0;
+    }
+    return E_MALFORMED;
+}
+
+int addr_parse_hostport(struct addr *a, const char *s) {
+    char host[ADDR_STR_BYTES], *end;
+    const char *colon = strrchr(s, ':');
+    if (!colon || colon[1] < '0' || colon[1] > '9' || (size_t)(colon - s) >= sizeof host)
+        return E_MALFORMED;
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    if (*end != 0 || port > 65535)
+        return E_MALFORMED;
+    memcpy(host, s, (size_t)(colon - s));
+    host[colon - s] = 0;
+    /* An IPv6 address needs its brackets here, or its last group would be taken for the port. */
+    if (strchr(host, ':') && host[0] != '[')
+        return E_MALFORMED;
+    return addr_parse(a, host, (uint16_t)port);
+}
+
+void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa) {
+    memset(a, 0, sizeof *a);
+    if (sa->sa_family == AF_INET)
+        memcpy(&a->u.v4, sa, sizeof a->u.v4);
+    else if (sa->sa_family == AF_INET6)
+        memcpy(&a->u.v6, sa, sizeof a->u.v6);
+}
+
+void addr_unmap(struct addr *a) {
+    if (a->u.sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->u.v6.sin6_addr))
+        return;
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = a->u.v6.sin6_port};
+    memcpy(&v4.sin_addr, a->u.v6.sin6_addr.s6_addr + 12, 4);
+    memset(a, 0, sizeof *a);
+    a->u.v4 = v4;
+}
+
+bool addr_is_set(const struct addr *a) {
+    return a->u.sa.sa_family != AF_UNSPEC;
+}
+
+bool addr_is_loopback(const struct addr *a) {
+    if (a->u.sa.sa_family == AF_INET)
+        return (ntohl(a->u.v4.sin_addr.s_addr) >> 24) == 127;
+    return a->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.v6.sin6_addr);
+}
+
+bool addr_eq(const struct addr *a, const struct addr *b) {
+    if (a->u.sa.sa_family != b->u.sa.sa_family)
+        return false;
+    if (a->u.sa.sa_family == AF_INET)
+        return a->u.v4.sin_port == b->u.v4.sin_port && a->u.v4.sin_addr.s_addr == b->u.v4.sin_addr.s_addr;
+    if (a->u.sa.sa_family == AF_INET6)
+        return a->u.v6.sin6_port == b->u.v6.sin6_port &&
+               memcmp(&a->u.v6.sin6_addr, &b->u.v6.sin6_addr, sizeof a->u.v6.sin6_addr) == 0;
+    return true;
+}
+
+/* FNV-1a, started from the seed, with a final mix so that the low bits are usable. */
+static uint32_t hash_bytes(uint32_t h, const void *p, size_t len) {
+    const uint8_t *b = p;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ b[i]) * 16777619U;
+    return h;
+}
+
+uint32_t addr_hash(const struct addr *a, uint32_t seed) {
+    uint32_t h = 2166136261U ^ seed;
+    if (a->u.sa.sa_family == AF_INET) {
+        h = hash_bytes(h, &a->u.v4.sin_port, 2);
+        h = hash_bytes(h, &a->u.v4.sin_addr, 4);
+    } else if (a->u.sa.sa_family == AF_INET6) {
+        h = hash_bytes(h, &a->u.v6.sin6_port, 2);
+        h = hash_bytes(h, &a->u.v6.sin6_addr, 16);
+    }
+    h ^= h >> 16;
+    h *= 0x7feb352dU;
+    return h ^ h >> 15;
+}
+
+uint16_t addr_port(const struct addr *a) {
+    return ntohs(a->u.sa.sa_family == AF_INET6 ? a->u.v6.sin6_port : a->u.v4.sin_port);
+}
+
+void addr_set_port(struct addr *a, uint16_t port) {
+    if (a->u.sa.sa_family == AF_INET6)
+        a->u.v6.sin6_port = htons(port);
+    else
+        a->u.v4.sin_port = htons(port);
+}
+
+socklen_t addr_len(const struct addr *a) {
+    if (a->u.sa.sa_family == AF_INET)
+        return sizeof a->u.v4;
+    return a->u.sa.sa_family == AF_INET6 ? sizeof a->u.v6 : 0;
+}
+
+char *addr_ip(char out[static ADDR_STR_BYTES], const struct addr *a) {
+    out[0] = 0;
+    if (a->u.sa.sa_family == AF_INET)
+        inet_ntop(AF_INET, &a->u.v4.sin_addr, out, ADDR_STR_BYTES);
+    else if (a->u.sa.sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &a->u.v6.sin6_addr, out, ADDR_STR_BYTES);
+    return out;
+}
+
+char *addr_str(char out[static ADDR_STR_BYTES], const struct addr *a) {
+    char ip[ADDR_STR_BYTES];
+    addr_ip(ip, a);
+    snprintf(out, ADDR_STR_BYTES, a->u.sa.sa_family == AF_INET6 ? "[%.46s]:%u" : "%.46s:%u", ip, addr_port(a));
+    return out;
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/peers/phone.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "tests/peers/peer_ws.h"
+#include "tests/peers/phone_call.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TONE_TOLERANCE_HZ 10
+#define SIM_PROTOCOL      "apns-sim.v1"
+#define ATTACH_PROTOCOL   "wakegate.v1"
+
+/* One call as the app sees it; there is at most one. */
+struct ring {
+    char call[UUID_BYTES], push[UUID_BYTES];
+    char attach[512], token[128];
+    uint64_t received_at_ms, expires_at_ms;
+    bool must_report, must_report_known, reported, answered, over;
+    struct phone_call *media;
+};
+
+struct phone {
+    uv_loop_t *loop;
+    const struct phone_config *cfg;
+    phone_event_cb cb;
+    void *arg;
+    struct peer_net *net;
+    struct peer_ws *sim, *gateway;
+    char push_token[520], secret[128];
+    uv_timer_t wake, answer, hangup;
+    bool ringing, closing, registered;
+    json_t *push; /* the payload that is waking the app */
+    struct ring ring;
+};
+
+static void tell(struct phone *p, const char *event, json_t *fields) {
+    p->cb(event, fields, p->arg);
+    json_decref(fields);
+}
+
+static void send_json(struct peer_ws *w, json_t *message) {
+    char *text = json_dumps(message, JSON_COMPACT);
+    if (w && text)
+        peer_ws_send(w, text, strlen(text));
+    free(text);
+    json_decref(message);
+}
+
+static const char *text_of(const json_t *o, const char *key) {
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+bool phone_must_report(const char *os_version, bool foreground, bool on_call, uint64_t now_ms, uint64_t expires_at_ms,
+                       bool *known) {
+    int major = 0, minor = 0;
+    sscanf(os_version, "%d.%d", &major, &minor);
+    *known = major > 26 || (major == 26 && minor >= 4);
+    if (!*known)
+        return true;
+    return !foreground && !on_call && (expires_at_ms == 0 || now_ms < expires_at_ms);
+}
+
+static const char *app_state(const struct phone *p) {
+    return p->cfg->foreground ? "foreground" : "background";
+}
+
+static json_t *receipt(const struct phone *p) {
+    const struct phone_config *cfg = p->cfg;
+    const struct ring *r = &p->ring;
+    json_t *must = r->must_report_known ? json_boolean(r->must_report) : json_null();
+    char at[CLOCK_RFC3339_BYTES];
+    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:s,s:b,s:s,s:s}", "type", "receipt", "call", r->call, "push", r->push,
+                          "must_report", must, "app_state", app_state(p), "on_call", cfg->on_call, "received_at",
+                          clock_rfc3339(at, r->received_at_ms), "reported", r->reported ? cfg->ui : "none");
+    if (cfg->habit == PHONE_FILTERED)
+        json_object_set_new(o, "report_error", json_string("filteredByDoNotDisturb"));
+    return o;
+}
+
+static void ring_over(struct phone *p, const char *reason) {
+    struct ring *r = &p->ring;
+    struct phone_call_report m = {0};
+    if (!p->ringing || r->over)
+        return;
+    r->over = true;
+    if (r->media)
+        phone_call_report(r->media, &m);
+    tell(p, "call_over",
+         json_pack("{s:s,s:s,s:s,s:b,s:b,s:f,s:b,s:I,s:I}", "call", r->call, "reason", reason, "mode", m.mode,
+                   "must_report", r->must_report, "reported", r->reported, "heard_hz", m.heard_hz, "heard_expected",
+                   m.heard_hz > 0 && fabs(m.heard_hz - p->cfg->expect_hz) <= TONE_TOLERANCE_HZ, "rx_pkts",
+                   (json_int_t)m.rx_pkts, "tx_pkts", (json_int_t)m.tx_pkts));
+    if (r->media)
+        phone_call_close(r->media);
+    uv_timer_stop(&p->answer);
+    uv_timer_stop(&p->hangup);
+    memset(r, 0, sizeof *r);
+    p->ringing = false;
+    if (p->gateway && !p->cfg->foreground)
+        peer_ws_close(p->gateway); /* the app goes back to sleep */
+}
+
+static void take_handoff(struct phone *p, const json_t *handoff) {
+    struct ring *r = &p->ring;
+    struct err_text et = {""};
+    if (!json_is_object(handoff) || r->media || !p->ringing)
+        return;
+    if (phone_call_new(&r->media, p->loop, handoff, p->cfg->tone_hz, &et) != 0) {
+        tell(p, "error", json_pack("{s:s,s:s}", "call", r->call, "detail", et.s));
+        return;
+    }
+    tell(p, "handoff", json_pack("{s:s,s:s}", "call", r->call, "mode", text_of(handoff, "mode")));
+    if (phone_call_has_keys(r->media))
+        send_json(p->gateway, json_pack("{s:s,s:s}", "type", "keys_taken", "call", r->call));
+    else if (r->answered)
+        send_json(p->gateway,
+                  json_pack("{s:s,s:s,s:s}", "type", "media", "call", r->call, "sdp", phone_call_sdp(r->media)));
+    if (r->answered)
+        phone_call_answer(r->media);
+}
+
+static void on_hangup_timer(uv_timer_t *t) {
+    struct phone *p = t->data;
+    send_json(p->gateway, json_pack("{s:s,s:s}", "type", "hangup", "call", p->ring.call));
+}
+
+static void on_answer_timer(uv_timer_t *t) {
+    struct phone *p = t->data;
+    struct ring *r = &p->ring;
+    if (!p->gateway || !p->ringing)
+        return;
+    if (p->cfg->habit == PHONE_DECLINES || p->cfg->habit == PHONE_BUSY) {
+        const char *reason = p->cfg->habit == PHONE_BUSY ? "busy" : "declined";
+        send_json(p->gateway, json_pack("{s:s,s:s,s:s}", "type", "decline", "call", r->call, "reason", reason));
+        return;
+    }
+    json_t *answer = json_pack("{s:s,s:s}", "type", "answer", "call", r->call);
+    if (r->media && !phone_call_has_keys(r->media))
+        json_object_set_new(answer, "sdp", json_string(phone_call_sdp(r->media)));
+    send_json(p->gateway, answer);
+    r->answered = true;
+    tell(p, "answered", json_pack("{s:s}", "call", r->call));
+    if (r->media)
+        phone_call_answer(r->media);
+    if (p->cfg->hangup_ms)
+        uv_timer_start(&p->hangup, on_hangup_timer, p->cfg->hangup_ms, 0);
+}
+
+/* The `call` message: a call that rings here, over the push or the standing connection. */
+static void on_call_message(struct phone *p, const json_t *m) {
+    struct ring *r = &p->ring;
+    if (strcmp(text_of(m, "state"), "ended") == 0)
+        return;
+    if (!p->ringing) {
+        p->ringing = true;
+        snprintf(r->call, sizeof r->call, "%s", text_of(m, "call"));
+    }
+    take_handoff(p, json_object_get(m, "handoff"));
+    if (r->answered || uv_is_active((uv_handle_t *)&p->answer) || p->cfg->habit == PHONE_NO_REPORT)
+        return;
+    send_json(p->gateway, json_pack("{s:s,s:s}", "type", "ringing", "call", r->call));
+    if (p->cfg->habit != PHONE_IGNORES && p->cfg->habit != PHONE_FILTERED)
+        uv_timer_start(&p->answer, on_answer_timer, p->cfg->answer_ms, 0);
+}
+
+static void on_gateway_text(const char *text, size_t len, void *arg) {
+    struct phone *p = arg;
+    json_t *m = json_loadb(text, len, 0, NULL);
+    const char *type = text_of(m, "type");
+    if (strcmp(type, "welcome") == 0) {
+        tell(p, "attached", json_pack("{s:s}", "device", text_of(m, "device")));
+        if (p->ringing && p->ring.push[0])
+            send_json(p->gateway, receipt(p));
+    } else if (strcmp(type, "call") == 0) {
+        on_call_message(p, m);
+    } else if (strcmp(type, "handoff") == 0) {
+        take_handoff(p, m);
+    } else if (strcmp(type, "answered_elsewhere") == 0) {
+        ring_over(p, "answered_elsewhere");
+    } else if (strcmp(type, "ended") == 0) {
+        ring_over(p, text_of(m, "reason"));
+    } else if (strcmp(type, "error") == 0) {
+        tell(p, "error", json_pack("{s:s,s:s}", "code", text_of(m, "code"), "detail", text_of(m, "detail")));
+    }
+    json_decref(m);
+}
+
+static void on_gateway_open(void *arg) {
+    struct phone *p = arg;
+    const struct phone_config *cfg = p->cfg;
+    json_t *hello = json_pack("{s:s,s:s,s:s,s:b,s:s}", "type", "hello", "device", cfg->device, "app_state",
+                              app_state(p), "on_call", cfg->on_call, "os_version", cfg->os_version);
+    if (p->ringing && p->ring.token[0]) {
+        json_object_set_new(hello, "token", json_string(p->ring.token));
+        json_object_set_new(hello, "call", json_string(p->ring.call));
+    } else {
+        json_object_set_new(hello, "secret", json_string(p->secret));
+    }
+    send_json(p->gateway, hello);
+}
+
+static void on_gateway_closed(const char *why, void *arg) {
+    struct phone *p = arg;
+    p->gateway = NULL;
+    if (p->ringing && !p->closing) {
+        tell(p, "error", json_pack("{s:s,s:s}", "detail", "connection to the gateway lost", "why", why));
+        ring_over(p, "connection_lost");
+    }
+}
+
+static const struct peer_ws_ops gateway_ops = {on_gateway_open, on_gateway_text, on_gateway_closed};
+
+static void attach(struct phone *p, const char *url) {
+    if (p->gateway)
+        return;
+    if (peer_ws_connect(&p->gateway, p->net, url, ATTACH_PROTOCOL, &gateway_ops, p) != 0)
+        p->gateway = NULL;
+}
+
+/* Milliseconds after the push the app's code runs: report first, then the network (PushKit's contract). */
+static void on_wake(uv_timer_t *t) {
+    struct phone *p = t->data;
+    const struct phone_config *cfg = p->cfg;
+    json_t *push = p->push, *w = json_object_get(push, "wakegate");
+    struct ring *r = &p->ring;
+    p->push = NULL;
+    memset(r, 0, sizeof *r);
+    p->ringing = true;
+    r->received_at_ms = clock_wall_ms();
+    r->expires_at_ms = (uint64_t)json_integer_value(json_object_get(w, "expires_at"));
+    snprintf(r->call, sizeof r->call, "%s", text_of(w, "call"));
+    snprintf(r->push, sizeof r->push, "%s", text_of(w, "push"));
+    snprintf(r->attach, sizeof r->attach, "%s", text_of(w, "attach"));
+    snprintf(r->token, sizeof r->token, "%s", text_of(w, "token"));
+    json_decref(push);
+    r->must_report = phone_must_report(cfg->os_version, cfg->foreground, cfg->on_call, r->received_at_ms,
+                                       r->expires_at_ms, &r->must_report_known);
+    r->reported = cfg->habit != PHONE_NO_REPORT && (r->must_report || cfg->habit != PHONE_FILTERED);
+    tell(p, "push",
+         json_pack("{s:s,s:s,s:b,s:b}", "call", r->call, "push", r->push, "must_report", r->must_report, "reported",
+                   r->reported));
+    if (r->must_report && !r->reported) {
+        /* The system ends an app that was obliged to report and did not: nothing of it runs any more. */
+        tell(p, "killed", json_pack("{s:s}", "call", r->call));
+        memset(r, 0, sizeof *r);
+        p->ringing = false;
+        return;
+    }
+    if (p->gateway)
+        send_json(p->gateway, receipt(p));
+    else
+        attach(p, r->attach);
+}
+
+static void on_push(struct phone *p, const json_t *payload) {
+    if (p->cfg->habit == PHONE_SILENT || p->ringing || p->push ||
+        !json_is_object(json_object_get(payload, "wakegate"))) {
+        tell(p, "ignored", json_pack("{s:s}", "call", text_of(json_object_get(payload, "wakegate"), "call")));
+        return;
+    }
+    p->push = json_deep_copy(payload);
+    uv_timer_start(&p->wake, on_wake, p->cfg->wake_ms, 0);
+}
+
+static int register_with_gateway(struct phone *p, struct err_text *et) {
+    const struct phone_config *cfg = p->cfg;
+    char path[256], modes[128], *save = NULL;
+    json_t *reply = NULL, *handoff = json_array();
+    snprintf(modes, sizeof modes, "%s", cfg->handoff);
+    for (char *m = strtok_r(modes, ",", &save); m; m = strtok_r(NULL, ",", &save))
+        json_array_append_new(handoff, json_string(m));
+    json_t *body = json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:b}", "user", cfg->user, "app", cfg->app, "token",
+                             p->push_token, "environment", cfg->environment, "ui", cfg->ui, "handoff", handoff,
+                             "app_version", cfg->app_version, "os_version", cfg->os_version, "rotate_secret", 1);
+    snprintf(path, sizeof path, "/v1/devices/%s", cfg->device);
+    int status = peer_http_call(&cfg->api, "PUT", path, body, &reply, et);
+    snprintf(p->secret, sizeof p->secret, "%s", text_of(reply, "device_secret"));
+    if (status >= 0 && status != 200 && status != 201)
+        status = err_say(et, E_DENIED, "PUT %s answered %d: %s", path, status, text_of(reply, "detail"));
+    json_decref(body);
+    json_decref(reply);
+    return status < 0 ? status : 0;
+}
+
+static void attach_in_foreground(struct phone *p) {
+    const char *base = p->cfg->api.base;
+    char url[600];
+    snprintf(url, sizeof url, "ws%s/v1/attach", base + (strncmp(base, "http", 4) == 0 ? 4 : 0));
+    attach(p, url);
+}
+
+static void on_sim_text(const char *text, size_t len, void *arg) {
+    struct phone *p = arg;
+    struct err_text et = {""};
+    json_t *m = json_loadb(text, len, 0, NULL);
+    if (strcmp(text_of(m, "type"), "registered") == 0 && !p->registered) {
+        snprintf(p->push_token, sizeof p->push_token, "%s", text_of(m, "token"));
+        if (register_with_gateway(p, &et) != 0) {
+            log_error("cannot register", log_s("detail", et.s));
+            uv_stop(p->loop);
+        } else {
+            p->registered = true;
+            if (p->cfg->foreground)
+                attach_in_foreground(p);
+            tell(p, "ready", json_pack("{s:s,s:s}", "device", p->cfg->device, "push_token", p->push_token));
+        }
+    } else if (strcmp(text_of(m, "type"), "push") == 0) {
+        on_push(p, json_object_get(m, "payload"));
+    }
+    json_decref(m);
+}
+
+static void on_sim_open(void *arg) {
+    struct phone *p = arg;
+    json_t *m = json_pack("{s:s,s:s,s:s}", "type", "register", "bundle_id", p->cfg->bundle_id, "environment",
+                          p->cfg->environment);
+    if (p->cfg->push_token)
+        json_object_set_new(m, "token", json_string(p->cfg->push_token));
+    send_json(p->sim, m);
+}
+
+static void on_sim_closed(const char *why, void *arg) {
+    struct phone *p = arg;
+    p->sim = NULL;
+    if (p->closing)
+        return;
+    log_error("the simulator is gone", log_s("url", p->cfg->sim_url), log_s("why", why));
+    uv_stop(p->loop);
+}
+
+static const struct peer_ws_ops sim_ops = {on_sim_open, on_sim_text, on_sim_closed};
+
+int phone_new(struct phone **pp, uv_loop_t *loop, const struct phone_config *cfg, phone_event_cb cb, void *arg,
+              struct err_text *et) {
+    char url[600];
+    struct phone *p = calloc(1, sizeof *p);
+    if (!p)
+        return err_say(et, E_NOMEM, "out of memory");
+    p->loop = loop;
+    p->cfg = cfg;
+    p->cb = cb;
+    p->arg = arg;
+    if (peer_net_new(&p->net, loop, cfg->ca_file) != 0) {
+        free(p);
+        return err_say(et, E_IO, "the network could not be set up");
+    }
+    uv_timer_t *timers[] = {&p->wake, &p->answer, &p->hangup};
+    for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
+        uv_timer_init(loop, timers[i]);
+        timers[i]->data = p;
+    }
+    *pp = p;
+    snprintf(url, sizeof url, "%s/v1/phone", cfg->sim_url);
+    if (peer_ws_connect(&p->sim, p->net, url, SIM_PROTOCOL, &sim_ops, p) != 0)
+        return err_say(et, E_IO, "%s: no connection to the simulator", url);
+    return 0;
+}
+
+void phone_close(struct phone *p) {
+    p->closing = true;
+    if (p->ring.media)
+        phone_call_close(p->ring.media);
+    p->ring.media = NULL;
+    uv_close((uv_handle_t *)&p->wake, NULL);
+    uv_close((uv_handle_t *)&p->answer, NULL);
+    uv_close((uv_handle_t *)&p->hangup, NULL);
+    peer_net_close(p->net);
+}
+
+struct phone *phone_free(struct phone *p) {
+    if (!p)
+        return NULL;
+    json_decref(p->push);
+    peer_net_free(p->net);
+    free(p);
+    return NULL;
+}
