@@ -22,8 +22,8 @@ void rtp_crypt_shutdown(void);
 
 /* The keys are copied into libsrtp's contexts. Returns 0, E_CRYPTO, E_NOMEM. */
 int rtp_crypt_new(struct rtp_crypt **cp, const struct media_keys *keys);
-/* Start a receiving SSRC at a known roll-over counter, before its first packet. */
-int rtp_crypt_set_rx_roc(struct rtp_crypt *c, uint32_t ssrc, uint32_t roc);
+/* Start a receiving SSRC at a known roll-over counter, before its first packet; keys as given to rtp_crypt_new. */
+int rtp_crypt_set_rx_roc(struct rtp_crypt *c, const struct media_keys *keys, uint32_t ssrc, uint32_t roc);
 struct rtp_crypt *rtp_crypt_free(struct rtp_crypt *c);
 /* In place; *len is updated. protect needs RTP_CRYPT_TRAILER_BYTES of room. rtcp: SRTCP instead of SRTP.
  * Returns 0, E_AUTH (tag or replay), E_MALFORMED, E_CRYPTO. */

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dtls/dtls_session.h"
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "dtls/dtls_bio.h"
+#include "dtls/dtls_identity_priv.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HANDSHAKE_MAX_MS      15000
+#define RETRANSMIT_MIN_US     50000U
+#define RETRANSMIT_DEFAULT_US 100000U
+#define RETRANSMIT_MAX_US     3000000U
+#define EXPORTER_LABEL        "EXTRACTOR-dtls_srtp" /* RFC 5764 4.2 */
+
+struct dtls_session {
+    SSL *ssl;
+    BIO *bio; /* owned by ssl */
+    struct dtls_ops ops;
+    void *arg;
+    struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
+    size_t fingerprint_count;
+    uint64_t started_ms;
+    unsigned first_timeout_us;
+    bool verified, connected, over;
+};
+
+static const EVP_MD *digest_by_name(const char *name) {
+    return strcmp(name, "sha-256") == 0   ? EVP_sha256()
+           : strcmp(name, "sha-384") == 0 ? EVP_sha384()
+           : strcmp(name, "sha-512") == 0 ? EVP_sha512()
+                                          : NULL;
+}
+
+/* RFC 8122 5: the certificate must match one of the fingerprints of the description. */
+static bool certificate_matches(const struct dtls_session *s, const X509 *cert) {
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    for (size_t i = 0; i < s->fingerprint_count; i++) {
+        const struct sdp_fingerprint *f = &s->fingerprints[i];
+        const EVP_MD *md = digest_by_name(f->hash);
+        if (md && X509_digest(cert, md, digest, &len) && len == f->len && secret_eq_bytes(digest, f->value, len))
+            return true;
+    }
+    return false;
+}
+
+int dtls_session_verify(X509_STORE_CTX *store, void *arg) {
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct dtls_session *s = SSL_get_app_data(ssl);
+    const X509 *cert = X509_STORE_CTX_get0_cert(store);
+    (void)arg;
+    s->verified = cert && certificate_matches(s, cert);
+    X509_STORE_CTX_set_error(store, s->verified ? X509_V_OK : X509_V_ERR_CERT_REJECTED);
+    return s->verified;
+}
+
+static unsigned next_timeout_us(SSL *ssl, unsigned previous_us) {
+    const struct dtls_session *s = SSL_get_app_data(ssl);
+    if (previous_us == 0)
+        return s->first_timeout_us;
+    return previous_us * 2 > RETRANSMIT_MAX_US ? RETRANSMIT_MAX_US : previous_us * 2;
+}
+
+int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const struct dtls_params *p,
+                     const struct dtls_ops *ops, void *arg) {
+    struct dtls_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return E_NOMEM;
+    s->ops = *ops;
+    s->arg = arg;
+    s->fingerprint_count = p->fingerprint_count < SDP_FINGERPRINTS_MAX ? p->fingerprint_count : SDP_FINGERPRINTS_MAX;
+    memcpy(s->fingerprints, p->fingerprints, s->fingerprint_count * sizeof *s->fingerprints);
+    s->first_timeout_us = p->rtt_ms == 0 ? RETRANSMIT_DEFAULT_US : p->rtt_ms * 2000U;
+    if (s->first_timeout_us < RETRANSMIT_MIN_US)
+        s->first_timeout_us = RETRANSMIT_MIN_US;
+    s->ssl = SSL_new(dtls_identity_ctx(id));
+    s->bio = s->ssl ? dtls_bio_new(s->ops.send, arg, DTLS_MTU_BYTES) : NULL;
+    if (!s->bio) {
+        dtls_session_free(s);
+        return E_NOMEM;
+    }
+    SSL_set_app_data(s->ssl, s);
+    SSL_set_bio(s->ssl, s->bio, s->bio);
+    SSL_set_mtu(s->ssl, DTLS_MTU_BYTES);
+    DTLS_set_timer_cb(s->ssl, next_timeout_us);
+    if (p->client)
+        SSL_set_connect_state(s->ssl);
+    else
+        SSL_set_accept_state(s->ssl);
+    *sp = s;
+    return 0;
+}
+
+struct dtls_session *dtls_session_free(struct dtls_session *s) {
+    if (!s)
+        return NULL;
+    if (s->ssl && s->connected && !s->over)
+        SSL_shutdown(s->ssl);
+    SSL_free(s->ssl);
+    ERR_clear_error();
+    secret_wipe(s, sizeof *s);
+    free(s);
+    return NULL;
+}
+
+static void finish(struct dtls_session *s, int err) {
+    if (s->over)
+        return;
+    s->over = true;
+    s->ops.closed(err, s->arg);
+}
+
+/* Key material by the exporter: client key, server key, client salt, server salt (RFC 5764 4.2). */
+static int export_keys(struct dtls_session *s, struct media_keys *keys) {
+    const SRTP_PROTECTION_PROFILE *chosen = SSL_get_selected_srtp_profile(s->ssl);
+    const struct media_profile_info *info = chosen ? media_profile_info((enum media_profile)chosen->id) : NULL;
+    uint8_t material[2 * MEDIA_MASTER_MAX_BYTES];
+    memset(keys, 0, sizeof *keys);
+    if (!info)
+        return E_CRYPTO;
+    size_t key = info->key_bytes, salt = info->salt_bytes;
+    if (SSL_export_keying_material(s->ssl, material, 2 * (key + salt), EXPORTER_LABEL, strlen(EXPORTER_LABEL), NULL, 0,
+                                   0) != 1)
+        return E_CRYPTO;
+    uint8_t *client = SSL_is_server(s->ssl) ? keys->rx : keys->tx,
+            *server = SSL_is_server(s->ssl) ? keys->tx : keys->rx;
+    keys->profile = info->profile;
+    memcpy(client, material, key);
+    memcpy(server, material + key, key);
+    memcpy(client + key, material + 2 * key, salt);
+    memcpy(server + key, material + 2 * key + salt, salt);
+    secret_wipe(material, sizeof material);
+    return 0;
+}
+
+static void connected(struct dtls_session *s) {
+    struct media_keys keys;
+    int err = s->verified ? export_keys(s, &keys) : E_AUTH;
+    if (err == 0) {
+        s->connected = true;
+        s->ops.connected(&keys, s->arg);
+    } else {
+        finish(s, err);
+    }
+    media_keys_wipe(&keys);
+}
+
+/* After a call into OpenSSL that returned ret: does the association go on? */
+static void judge(struct dtls_session *s, int ret) {
+    int err = SSL_get_error(s->ssl, ret);
+    if (err == SSL_ERROR_ZERO_RETURN)
+        finish(s, s->connected ? 0 : E_CLOSED);
+    else if (err == SSL_ERROR_SSL || err == SSL_ERROR_SYSCALL)
+        finish(s, !s->connected && SSL_get_verify_result(s->ssl) == X509_V_ERR_CERT_REJECTED ? E_AUTH : E_CRYPTO);
+    ERR_clear_error();
+}
+
+static void advance(struct dtls_session *s) {
+    uint8_t data[DTLS_MTU_BYTES + 64];
+    ERR_clear_error();
+    if (!s->connected) {
+        int ret = SSL_do_handshake(s->ssl);
+        if (ret != 1) {
+            judge(s, ret);
+            return;
+        }
+        connected(s);
+    }
+    while (s->connected && !s->over) {
+        int n = SSL_read(s->ssl, data, sizeof data);
+        if (n <= 0) {
+            judge(s, n);
+            return;
+        }
+        if (s->ops.data)
+            s->ops.data(data, (size_t)n, s->arg);
+    }
+}
+
+int dtls_session_start(struct dtls_session *s, uint64_t now_ms) {
+    s->started_ms = now_ms;
+    if (!SSL_is_server(s->ssl))
+        advance(s);
+    return s->over ? E_CLOSED : 0;
+}
+
+int dtls_session_input(struct dtls_session *s, const uint8_t *dg, size_t len, uint64_t now_ms) {
+    if (s->over)
+        return E_CLOSED;
+    if (s->started_ms == 0)
+        s->started_ms = now_ms;
+    dtls_bio_put(s->bio, dg, len);
+    advance(s);
+    dtls_bio_put(s->bio, NULL, 0);
+    return 0;
+}
+
+void dtls_session_tick(struct dtls_session *s, uint64_t now_ms) {
+    if (s->over || s->connected || s->started_ms == 0)
+        return;
+    if (now_ms - s->started_ms > HANDSHAKE_MAX_MS) {
+        finish(s, E_TIMEOUT);
+        return;
+    }
+    if (DTLSv1_handle_timeout(s->ssl) < 0)
+        judge(s, -1);
+}
+
+int dtls_session_write(struct dtls_session *s, const uint8_t *p, size_t len) {
+    if (s->over)
+        return E_CLOSED;
+    if (!s->connected)
+        return E_STATE;
+    if (len == 0 || len > DTLS_MTU_BYTES)
+        return E_FULL;
+    ERR_clear_error();
+    int n = SSL_write(s->ssl, p, (int)len);
+    if (n <= 0) {
+        judge(s, n);
+        return s->over ? E_CLOSED : E_FULL;
+    }
+    return 0;
+}
+
+bool dtls_session_connected(const struct dtls_session *s) {
+    return s->connected && !s->over;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dtls/rtp_crypt.h"
+
+#include "base/err.h"
+#include "base/secret.h"
+
+#include <srtp2/srtp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REPLAY_WINDOW_PKTS 1024 /* video bursts reorder further than libsrtp's default of 128 */
+
+struct rtp_crypt {
+    srtp_t rx, tx;
+};
+
+int rtp_crypt_init(void) {
+    return srtp_init() == srtp_err_status_ok ? 0 : E_CRYPTO;
+}
+
+void rtp_crypt_shutdown(void) {
+    srtp_shutdown();
+}
+
+/* key receives the master key, which libsrtp copies; the caller wipes it. */
+static int fill_policy(srtp_policy_t *policy, uint8_t key[static MEDIA_MASTER_MAX_BYTES], enum media_profile profile,
+                       const uint8_t *master) {
+    memset(policy, 0, sizeof *policy);
+    switch (profile) {
+    case MEDIA_PROFILE_AEAD_AES_128_GCM:
+        srtp_crypto_policy_set_aes_gcm_128_16_auth(&policy->rtp);
+        srtp_crypto_policy_set_aes_gcm_128_16_auth(&policy->rtcp);
+        break;
+    case MEDIA_PROFILE_AEAD_AES_256_GCM:
+        srtp_crypto_policy_set_aes_gcm_256_16_auth(&policy->rtp);
+        srtp_crypto_policy_set_aes_gcm_256_16_auth(&policy->rtcp);
+        break;
+    case MEDIA_PROFILE_AES128_CM_SHA1_80:
+        srtp_crypto_policy_set_rtp_default(&policy->rtp);
+        srtp_crypto_policy_set_rtcp_default(&policy->rtcp);
+        break;
+    default:
+        return E_INVAL;
+    }
+    memcpy(key, master, MEDIA_MASTER_MAX_BYTES);
+    policy->key = key;
+    policy->window_size = REPLAY_WINDOW_PKTS;
+    /* A relay passes retransmissions of the application on as they are. */
+    policy->allow_repeat_tx = 1;
+    return 0;
+}
+
+static int make(srtp_t *session, enum media_profile profile, const uint8_t *master, srtp_ssrc_type_t direction) {
+    srtp_policy_t policy;
+    uint8_t key[MEDIA_MASTER_MAX_BYTES];
+    srtp_err_status_t status = srtp_err_status_fail;
+    if (fill_policy(&policy, key, profile, master) == 0) {
+        policy.ssrc.type = direction;
+        status = srtp_create(session, &policy);
+    }
+    secret_wipe(key, sizeof key);
+    return status == srtp_err_status_ok ? 0 : status == srtp_err_status_alloc_fail ? E_NOMEM : E_CRYPTO;
+}
+
+int rtp_crypt_new(struct rtp_crypt **cp, const struct media_keys *keys) {
+    struct rtp_crypt *c = calloc(1, sizeof *c);
+    if (!c)
+        return E_NOMEM;
+    int err = make(&c->rx, keys->profile, keys->rx, ssrc_any_inbound);
+    if (err == 0)
+        err = make(&c->tx, keys->profile, keys->tx, ssrc_any_outbound);
+    if (err != 0) {
+        rtp_crypt_free(c);
+        return err;
+    }
+    *cp = c;
+    return 0;
+}
+
+int rtp_crypt_set_rx_roc(struct rtp_crypt *c, const struct media_keys *keys, uint32_t ssrc, uint32_t roc) {
+    srtp_policy_t policy;
+    uint8_t key[MEDIA_MASTER_MAX_BYTES];
+    srtp_err_status_t status = srtp_err_status_fail;
+    /* libsrtp makes a stream from its template at the first packet; a counter can only be set on one that is there. */
+    if (fill_policy(&policy, key, keys->profile, keys->rx) == 0) {
+        policy.ssrc.type = ssrc_specific;
+        policy.ssrc.value = ssrc;
+        status = srtp_add_stream(c->rx, &policy);
+        if (status == srtp_err_status_ok)
+            status = srtp_set_stream_roc(c->rx, ssrc, roc);
+    }
+    secret_wipe(key, sizeof key);
+    return status == srtp_err_status_ok ? 0 : E_CRYPTO;
+}
+
+struct rtp_crypt *rtp_crypt_free(struct rtp_crypt *c) {
+    if (!c)
+        return NULL;
+    if (c->rx)
+        srtp_dealloc(c->rx);
+    if (c->tx)
+        srtp_dealloc(c->tx);
+    free(c);
+    return NULL;
+}
+
+static int err_of(srtp_err_status_t status) {
+    switch (status) {
+    case srtp_err_status_ok:
+        return 0;
+    case srtp_err_status_auth_fail:
+    case srtp_err_status_replay_fail:
+    case srtp_err_status_replay_old:
+        return E_AUTH;
+    case srtp_err_status_bad_param:
+    case srtp_err_status_parse_err:
+        return E_MALFORMED;
+    default:
+        return E_CRYPTO;
+    }
+}
+
+int rtp_crypt_protect(struct rtp_crypt *c, uint8_t *p, size_t *len, bool rtcp) {
+    int n = (int)*len;
+    srtp_err_status_t status = rtcp ? srtp_protect_rtcp(c->tx, p, &n) : srtp_protect(c->tx, p, &n);
+    if (status == srtp_err_status_ok)
+        *len = (size_t)n;
+    return err_of(status);
+}
+
+int rtp_crypt_unprotect(struct rtp_crypt *c, uint8_t *p, size_t *len, bool rtcp) {
+    int n = (int)*len;
+    srtp_err_status_t status = rtcp ? srtp_unprotect_rtcp(c->rx, p, &n) : srtp_unprotect(c->rx, p, &n);
+    if (status == srtp_err_status_ok)
+        *len = (size_t)n;
+    return err_of(status);
+}
