@@ -97,10 +97,14 @@ int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const s
 }
 
 struct dtls_session *dtls_session_free(struct dtls_session *s) {
+    if (s && s->ssl && s->connected && !s->over)
+        SSL_shutdown(s->ssl);
+    return dtls_session_forget(s);
+}
+
+struct dtls_session *dtls_session_forget(struct dtls_session *s) {
     if (!s)
         return NULL;
-    if (s->ssl && s->connected && !s->over)
-        SSL_shutdown(s->ssl);
     SSL_free(s->ssl);
     ERR_clear_error();
     secret_wipe(s, sizeof *s);

@@ -43,6 +43,9 @@ int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const s
                      const struct dtls_ops *ops, void *arg);
 /* Sends close_notify when connected, wipes secrets. Returns NULL. */
 struct dtls_session *dtls_session_free(struct dtls_session *s);
+/* As dtls_session_free, but silent: when the keys were handed over, the peer must not be told that the association
+ * ends. */
+struct dtls_session *dtls_session_forget(struct dtls_session *s);
 int dtls_session_start(struct dtls_session *s, uint64_t now_ms);
 /* One datagram that came from the validated address. Returns 0 or E_CLOSED. */
 int dtls_session_input(struct dtls_session *s, const uint8_t *dg, size_t len, uint64_t now_ms);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 
+#include <pthread.h>
 #include <srtp2/srtp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +15,23 @@ struct rtp_crypt {
     srtp_t rx, tx;
 };
 
+/* libsrtp's own start and end are process-wide and not counted. */
+static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned users;
+
 int rtp_crypt_init(void) {
-    return srtp_init() == srtp_err_status_ok ? 0 : E_CRYPTO;
+    pthread_mutex_lock(&users_lock);
+    bool ok = users > 0 || srtp_init() == srtp_err_status_ok;
+    users += ok;
+    pthread_mutex_unlock(&users_lock);
+    return ok ? 0 : E_CRYPTO;
 }
 
 void rtp_crypt_shutdown(void) {
-    srtp_shutdown();
+    pthread_mutex_lock(&users_lock);
+    if (--users == 0)
+        srtp_shutdown();
+    pthread_mutex_unlock(&users_lock);
 }
 
 /* key receives the master key, which libsrtp copies; the caller wipes it. */

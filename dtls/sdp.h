@@ -90,6 +90,7 @@ struct sdp_local {
     const char *ufrag, *pwd;
     const char *fingerprint; /* "sha-256 AB:CD:..." ; NULL with keys */
     enum sdp_setup setup;    /* NONE with keys */
+    bool full_ice;           /* a full ICE agent\'s description (a phone\'s): no a=ice-lite */
     const struct media_keys
         *keys; /* a=crypto with keys->tx (what this description's sender protects with); NULL with DTLS */
     const char *const *codecs; /* names that the app allows, case-insensitive; count 0: all. Retransmission, FEC, DTMF

@@ -194,8 +194,10 @@ static void write_section(struct buf *out, const struct sdp_media *m, const stru
 static void write_head(struct buf *out, const struct sdp *offer, const struct sdp_local *l, const bool *take) {
     char ip[ADDR_STR_BYTES];
     bool v6 = l->candidates[0].u.sa.sa_family == AF_INET6;
-    buf_addf(out, "v=0\r\no=- %" PRIu64 " 1 IN %s %s\r\ns=-\r\nt=0 0\r\na=ice-lite\r\n", l->session_id,
-             v6 ? "IP6" : "IP4", addr_ip(ip, &l->candidates[0]));
+    buf_addf(out, "v=0\r\no=- %" PRIu64 " 1 IN %s %s\r\ns=-\r\nt=0 0\r\n", l->session_id, v6 ? "IP6" : "IP4",
+             addr_ip(ip, &l->candidates[0]));
+    if (!l->full_ice)
+        buf_adds(out, "a=ice-lite\r\n");
     if (!offer->bundle)
         return;
     buf_adds(out, "a=group:BUNDLE");

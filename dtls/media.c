@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dtls/media.h"
+
+#include "base/secret.h"
+#include "base/slots.h"
+#include "dtls/media_worker.h"
+#include "dtls/rtp_crypt.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define CALLS_MAX_LIMIT                                                                                                \
+    (1U << 24) /* slots of one worker: 24 bits of a media_id; the worker's number has the next 8                       \
+                */
+
+/* What the loop keeps of a call: its place. */
+struct media_place {
+    unsigned worker;
+};
+
+struct media {
+    unsigned count;
+    int poll_fd; /* an epoll set of the workers' event rings, so that the loop polls one descriptor */
+    unsigned next;
+    struct slots *slots[MEDIA_WORKERS_MAX];
+    struct media_worker workers[];
+};
+
+static media_id make_id(unsigned worker, slot_id slot) {
+    return slot | (uint64_t)worker << 24;
+}
+
+static unsigned worker_of(media_id id) {
+    return (unsigned)(id >> 24) & 0xff;
+}
+
+static slot_id slot_of(media_id id) {
+    return id & ~((uint64_t)0xff << 24);
+}
+
+static int start_workers(struct media *m, const struct media_config *cfg, struct err_text *et) {
+    for (unsigned i = 0; i < cfg->workers; i++) {
+        struct media_worker *w = &m->workers[i];
+        w->number = i;
+        m->count = i + 1;
+        int err = slots_new(&m->slots[i], sizeof(struct media_place), cfg->calls_max);
+        if (err != 0) {
+            w->fd = -1;
+            return err_say(et, err, "media: out of memory");
+        }
+        err = media_worker_start(w, cfg, cfg->port ? (uint16_t)(cfg->port + i) : 0, et);
+        if (err != 0)
+            return err;
+        struct epoll_event ev = {.events = EPOLLIN};
+        if (epoll_ctl(m->poll_fd, EPOLL_CTL_ADD, ring_fd(w->events), &ev) != 0)
+            return err_say(et, E_IO, "media: the event rings cannot be polled");
+    }
+    return 0;
+}
+
+int media_start(struct media **mp, const struct media_config *cfg, struct err_text *et) {
+    if (cfg->workers < 1 || cfg->workers > MEDIA_WORKERS_MAX)
+        return err_say(et, E_INVAL, "media.workers: %u; 1 to %d", cfg->workers, MEDIA_WORKERS_MAX);
+    if (cfg->calls_max < 1 || cfg->calls_max > CALLS_MAX_LIMIT)
+        return err_say(et, E_INVAL, "media.calls_max: %u; 1 to %u", cfg->calls_max, CALLS_MAX_LIMIT);
+    size_t bytes = sizeof(struct media) + cfg->workers * sizeof(struct media_worker);
+    struct media *m = calloc(1, bytes);
+    if (!m)
+        return err_say(et, E_NOMEM, "media: out of memory");
+    if (rtp_crypt_init() != 0) {
+        free(m);
+        return err_say(et, E_CRYPTO, "media: libsrtp does not start");
+    }
+    m->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    int err = m->poll_fd < 0 ? err_say(et, E_IO, "media: no epoll") : start_workers(m, cfg, et);
+    if (err != 0) {
+        media_stop(m);
+        return err;
+    }
+    *mp = m;
+    return 0;
+}
+
+struct media *media_stop(struct media *m) {
+    if (!m)
+        return NULL;
+    for (unsigned i = 0; i < m->count; i++) {
+        media_worker_stop(&m->workers[i]);
+        slots_free(m->slots[i]);
+    }
+    if (m->poll_fd >= 0)
+        close(m->poll_fd);
+    rtp_crypt_shutdown();
+    free(m);
+    return NULL;
+}
+
+unsigned media_workers(const struct media *m) {
+    return m->count;
+}
+
+uint16_t media_port(const struct media *m, unsigned worker) {
+    return m->workers[worker].port;
+}
+
+const char *media_fingerprint(const struct media *m, unsigned worker) {
+    return dtls_identity_fingerprint(m->workers[worker].identity);
+}
+
+unsigned media_pick_worker(const struct media *m) {
+    unsigned best = 0;
+    for (unsigned i = 1; i < m->count; i++)
+        if (slots_used(m->slots[i]) < slots_used(m->slots[best]))
+            best = i;
+    return best;
+}
+
+/* Commands hold keys: the caller's copy is wiped here. */
+static int push(struct media *m, struct media_command *cmd) {
+    int err = E_NOTFOUND;
+    if (worker_of(cmd->id) < m->count && slots_get(m->slots[worker_of(cmd->id)], slot_of(cmd->id)))
+        err = ring_push(m->workers[worker_of(cmd->id)].commands, cmd);
+    secret_wipe(cmd, sizeof *cmd);
+    return err;
+}
+
+int media_open(struct media *m, const struct media_far *far, media_id *id) {
+    slot_id slot;
+    if (far->worker >= m->count)
+        return E_INVAL;
+    struct media_place *place = slots_alloc(m->slots[far->worker], &slot);
+    if (!place)
+        return E_FULL;
+    place->worker = far->worker;
+    *id = make_id(far->worker, slot);
+    struct media_command cmd = {.kind = MEDIA_CMD_OPEN, .id = *id, .u.far = *far};
+    int err = push(m, &cmd);
+    if (err != 0)
+        slots_release(m->slots[far->worker], slot);
+    return err;
+}
+
+int media_near_open(struct media *m, media_id id, const struct media_near *near) {
+    struct media_command cmd = {.kind = MEDIA_CMD_NEAR_OPEN, .id = id, .u.near = *near};
+    return push(m, &cmd);
+}
+
+int media_near_fingerprints(struct media *m, media_id id, const struct sdp_fingerprint *fp, size_t count,
+                            bool dtls_client) {
+    struct media_command cmd = {.kind = MEDIA_CMD_NEAR_FINGERPRINTS, .id = id};
+    if (count == 0 || count > SDP_FINGERPRINTS_MAX)
+        return E_INVAL;
+    memcpy(cmd.u.fingerprints.fp, fp, count * sizeof *fp);
+    cmd.u.fingerprints.count = count;
+    cmd.u.fingerprints.dtls_client = dtls_client;
+    return push(m, &cmd);
+}
+
+static int push_kind(struct media *m, media_id id, enum media_command_kind kind) {
+    struct media_command cmd = {.kind = kind, .id = id};
+    return push(m, &cmd);
+}
+
+int media_gate(struct media *m, media_id id) {
+    return push_kind(m, id, MEDIA_CMD_GATE);
+}
+
+int media_keys_taken(struct media *m, media_id id) {
+    return push_kind(m, id, MEDIA_CMD_KEYS_TAKEN);
+}
+
+int media_close(struct media *m, media_id id) {
+    return push_kind(m, id, MEDIA_CMD_CLOSE);
+}
+
+int media_stats(struct media *m, media_id id) {
+    return push_kind(m, id, MEDIA_CMD_STATS);
+}
+
+int media_data(struct media *m, media_id id, const uint8_t *p, size_t len) {
+    struct media_command cmd = {.kind = MEDIA_CMD_DATA, .id = id};
+    if (len == 0 || len > MEDIA_DATA_MAX_BYTES)
+        return E_INVAL;
+    cmd.u.data.len = (uint16_t)len;
+    memcpy(cmd.u.data.p, p, len);
+    return push(m, &cmd);
+}
+
+int media_fd(const struct media *m) {
+    return m->poll_fd;
+}
+
+int media_poll(struct media *m, struct media_event *ev) {
+    for (unsigned tried = 0; tried < m->count; tried++, m->next = (m->next + 1) % m->count) {
+        struct media_worker *w = &m->workers[m->next];
+        if (ring_pop(w->events, ev) != 0) {
+            ring_clear(w->events);
+            /* What came between the two calls would wait for the next signal otherwise. */
+            if (ring_pop(w->events, ev) != 0)
+                continue;
+        }
+        if (ev->kind == MEDIA_EV_CLOSED)
+            slots_release(m->slots[worker_of(ev->id)], slot_of(ev->id));
+        return 0;
+    }
+    return E_AGAIN;
+}
+
+static uint64_t read_counter(const _Atomic uint64_t *n) {
+    return atomic_load_explicit(n, memory_order_relaxed);
+}
+
+void media_totals(const struct media *m, struct media_totals *t) {
+    memset(t, 0, sizeof *t);
+    for (unsigned i = 0; i < m->count; i++) {
+        const struct worker_counters *n = &m->workers[i].n;
+        t->rx_pkts += read_counter(&n->rx_pkts);
+        t->tx_pkts += read_counter(&n->tx_pkts);
+        t->stun_requests += read_counter(&n->stun_requests);
+        t->stun_rejected += read_counter(&n->stun_rejected);
+        t->dtls_handshakes += read_counter(&n->dtls_handshakes);
+        t->dtls_failed += read_counter(&n->dtls_failed);
+        t->unknown_source_pkts += read_counter(&n->unknown_source_pkts);
+        t->malformed_pkts += read_counter(&n->malformed_pkts);
+        t->auth_failed_pkts += read_counter(&n->auth_failed_pkts);
+        t->events_lost += read_counter(&n->events_lost);
+        t->calls += read_counter(&n->calls);
+    }
+}

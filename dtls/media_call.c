@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/secret.h"
+#include "dtls/media_call_priv.h"
+#include "dtls/stun_msg.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CONSENT_MS 30000 /* RFC 7675 5.1 */
+#define ALERT_MS   1500  /* an unreadable alert counts as the end when nothing else comes for so long */
+#define DTLS_ALERT 21    /* content type (RFC 6347 4.1) */
+
+static uint32_t slot_of(media_id id) {
+    return (uint32_t)id & 0xffffffU;
+}
+
+static struct media_call *find(const struct media_worker *w, media_id id) {
+    struct media_call *c = slot_of(id) < w->calls_max ? w->calls[slot_of(id)] : NULL;
+    return c && c->id == id ? c : NULL;
+}
+
+static struct media_event event_of(const struct media_call *c, enum media_event_kind kind) {
+    struct media_event ev;
+    memset(&ev, 0, sizeof ev);
+    ev.kind = kind;
+    ev.id = c->id;
+    ev.at_us = clock_mono_us();
+    return ev;
+}
+
+void media_call_event(struct media_call *c, enum media_event_kind kind) {
+    struct media_event ev = event_of(c, kind);
+    media_worker_emit(c->worker, &ev);
+}
+
+void media_call_fail(struct media_leg *leg, int err) {
+    struct media_event ev = event_of(leg->call, MEDIA_EV_FAILED);
+    if (leg->call->failed)
+        return;
+    leg->call->failed = true;
+    ev.u.failed.near = leg->is_near;
+    ev.u.failed.err = err;
+    media_worker_emit(leg->call->worker, &ev);
+}
+
+const struct addr *media_leg_path(const struct media_leg *leg) {
+    return addr_is_set(&leg->ice.selected) || leg->source_count == 0 ? &leg->ice.selected : &leg->sources[0].addr;
+}
+
+/* DTLS of a leg */
+
+static void on_dtls_send(const uint8_t *dg, size_t len, void *arg) {
+    struct media_leg *leg = arg;
+    media_worker_send(leg->call->worker, media_leg_path(leg), dg, len, true);
+}
+
+static void handshake_over(struct media_leg *leg) {
+    if (leg->handshaking)
+        leg->call->worker->handshakes--;
+    leg->handshaking = false;
+}
+
+/* TRANSFER: the keys go to the phone as soon as there are any. */
+static void tell_keys(struct media_call *c) {
+    if (c->mode != MEDIA_MODE_TRANSFER || c->keys_told || !c->far.dtls_up)
+        return;
+    struct media_event ev = event_of(c, MEDIA_EV_KEYS);
+    ev.u.keys.keys = c->far.keys;
+    ev.u.keys.rx = c->streams;
+    c->keys_told = true;
+    media_worker_emit(c->worker, &ev);
+    secret_wipe(&ev, sizeof ev);
+}
+
+static void on_dtls_connected(const struct media_keys *keys, void *arg) {
+    struct media_leg *leg = arg;
+    struct media_call *c = leg->call;
+    struct media_event ev = event_of(c, leg->is_near ? MEDIA_EV_NEAR_DTLS : MEDIA_EV_FAR_DTLS);
+    handshake_over(leg);
+    worker_count(&c->worker->n.dtls_handshakes, 1);
+    leg->keys = *keys;
+    leg->dtls_up = true;
+    ev.u.profile = keys->profile;
+    media_worker_emit(c->worker, &ev);
+    tell_keys(c);
+    media_relay_prepare(c);
+    media_relay_flush(c);
+}
+
+static void on_dtls_data(const uint8_t *p, size_t len, void *arg) {
+    struct media_leg *leg = arg;
+    struct media_event ev = event_of(leg->call, MEDIA_EV_DATA);
+    if (leg->is_near || len > MEDIA_DATA_MAX_BYTES)
+        return;
+    ev.u.data.len = (uint16_t)len;
+    memcpy(ev.u.data.p, p, len);
+    media_worker_emit(leg->call->worker, &ev);
+}
+
+/* Only noted here: the session is still on the stack (settle_dtls acts). */
+static void on_dtls_closed(int err, void *arg) {
+    struct media_leg *leg = arg;
+    leg->dtls_over = true;
+    leg->dtls_err = err;
+}
+
+static const struct dtls_ops dtls_ops = {on_dtls_send, on_dtls_connected, on_dtls_data, on_dtls_closed};
+
+static void peer_closed(struct media_leg *leg) {
+    struct media_event ev = event_of(leg->call, MEDIA_EV_PEER_CLOSED);
+    ev.u.near = leg->is_near;
+    media_worker_emit(leg->call->worker, &ev);
+}
+
+static void settle_dtls(struct media_leg *leg) {
+    if (!leg->dtls_over)
+        return;
+    leg->dtls_over = false;
+    handshake_over(leg);
+    leg->dtls = dtls_session_forget(leg->dtls);
+    if (leg->dtls_err == 0) {
+        peer_closed(leg);
+    } else {
+        worker_count(&leg->call->worker->n.dtls_failed, 1);
+        media_call_fail(leg, leg->dtls_err);
+    }
+}
+
+static bool wants_dtls(const struct media_leg *leg) {
+    return leg->open && !leg->dtls && !leg->dtls_up && !leg->call->failed && leg->fingerprint_count > 0 &&
+           (!leg->is_near || leg->call->mode == MEDIA_MODE_DTLS);
+}
+
+static void start_dtls(struct media_leg *leg) {
+    struct media_worker *w = leg->call->worker;
+    struct dtls_params params = {
+        .client = leg->dtls_client, .fingerprints = leg->fingerprints, .fingerprint_count = leg->fingerprint_count};
+    if (dtls_session_new(&leg->dtls, w->identity, &params, &dtls_ops, leg) != 0) {
+        media_call_fail(leg, E_NOMEM);
+        return;
+    }
+    leg->handshaking = true;
+    w->handshakes++;
+    dtls_session_start(leg->dtls, w->now_ms);
+}
+
+static void park(struct media_leg *leg, const uint8_t *p, size_t len) {
+    if (!leg->parked)
+        leg->parked = calloc(LEG_PARKED_MAX, sizeof *leg->parked);
+    if (!leg->parked || leg->parked_count == LEG_PARKED_MAX)
+        return;
+    struct parked *k = &leg->parked[leg->parked_count++];
+    k->len = (uint16_t)len;
+    memcpy(k->p, p, len);
+}
+
+static void unpark(struct media_leg *leg) {
+    for (unsigned i = 0; i < leg->parked_count && leg->dtls && !leg->dtls_over; i++)
+        dtls_session_input(leg->dtls, leg->parked[i].p, leg->parked[i].len, leg->call->worker->now_ms);
+    free(leg->parked);
+    leg->parked = NULL;
+    leg->parked_count = 0;
+}
+
+void media_call_dtls(struct media_leg *leg, const uint8_t *p, size_t len) {
+    struct media_call *c = leg->call;
+    leg->seen_ms = c->worker->now_ms;
+    if (leg->is_near && c->mode == MEDIA_MODE_DTLS && leg->fingerprint_count == 0) {
+        park(leg, p, len);
+        return;
+    }
+    if (wants_dtls(leg) && !leg->dtls_client)
+        start_dtls(leg);
+    if (leg->dtls) {
+        dtls_session_input(leg->dtls, p, len, c->worker->now_ms);
+        settle_dtls(leg);
+    } else if (leg->dtls_up && p[0] == DTLS_ALERT && !leg->alert_ms) {
+        /* The keys were handed over and ours are erased: this alert cannot be read. It may be forged, so the call ends
+         * only when the caller is silent afterwards. */
+        leg->alert_ms = c->worker->now_ms;
+    }
+}
+
+void media_call_rtp(struct media_leg *leg, uint8_t *p, size_t len) {
+    leg->seen_ms = leg->call->worker->now_ms;
+    leg->alert_ms = 0;
+    media_relay_rtp(leg, p, len);
+}
+
+/* ICE */
+
+static void forget_source(struct media_leg *leg, unsigned i) {
+    struct media_worker *w = leg->call->worker;
+    struct media_source *s = &leg->sources[i], *last = &leg->sources[leg->source_count - 1];
+    HASH_DELETE(hh, w->by_addr, s);
+    if (s != last) {
+        HASH_DELETE(hh, w->by_addr, last);
+        s->addr = last->addr;
+        HASH_ADD(hh, w->by_addr, addr, sizeof s->addr, s);
+    }
+    leg->source_count--;
+}
+
+/* An authenticated check came from src: packets from there belong to this leg. */
+static void vouch(struct media_leg *leg, const struct addr *src) {
+    struct media_worker *w = leg->call->worker;
+    struct media_source *s;
+    HASH_FIND(hh, w->by_addr, src, sizeof *src, s);
+    if (s && s->leg == leg)
+        return;
+    if (s) /* the address changed hands: a new call of the same peer */
+        forget_source(s->leg, (unsigned)(s - s->leg->sources));
+    if (leg->source_count == LEG_SOURCES_MAX)
+        forget_source(leg, addr_eq(&leg->sources[0].addr, &leg->ice.selected) ? 1 : 0);
+    s = &leg->sources[leg->source_count++];
+    s->addr = *src;
+    s->leg = leg;
+    HASH_ADD(hh, w->by_addr, addr, sizeof s->addr, s);
+}
+
+static void path_changed(struct media_leg *leg) {
+    struct media_event ev = event_of(leg->call, leg->is_near ? MEDIA_EV_NEAR_ICE : MEDIA_EV_FAR_ICE);
+    ev.u.path.addr = leg->ice.selected;
+    media_worker_emit(leg->call->worker, &ev);
+    if (wants_dtls(leg) && leg->dtls_client)
+        start_dtls(leg);
+    media_relay_flush(leg->call);
+}
+
+void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const struct addr *src) {
+    char ufrag[ICE_UFRAG_BYTES];
+    uint8_t reply[STUN_MSG_MAX_BYTES];
+    struct ice_result res;
+    struct media_leg *leg = NULL;
+    worker_count(&w->n.stun_requests, 1);
+    if (ice_lite_peek_ufrag(ufrag, sizeof ufrag, p, len) > 0)
+        HASH_FIND_STR(w->by_ufrag, ufrag, leg);
+    if (!leg) {
+        worker_count(&w->n.stun_rejected, 1);
+        return;
+    }
+    int err = ice_lite_input(&leg->ice, p, len, src, w->now_ms, reply, sizeof reply, &res);
+    if (res.reply_len > 0)
+        media_worker_send(w, src, reply, (size_t)res.reply_len, true);
+    if (err != 0) {
+        worker_count(&w->n.stun_rejected, 1);
+        return;
+    }
+    vouch(leg, src);
+    leg->seen_ms = w->now_ms;
+    leg->alert_ms = 0;
+    if (res.selected_changed)
+        path_changed(leg);
+    settle_dtls(leg);
+}
+
+/* Life */
+
+static void leg_open(struct media_leg *leg, const struct ice_lite *ice, bool is_near) {
+    leg->ice = *ice;
+    leg->ice.selected = (struct addr){0};
+    leg->is_near = is_near;
+    leg->open = true;
+    leg->seen_ms = leg->call->worker->now_ms;
+    HASH_ADD_STR(leg->call->worker->by_ufrag, ice.ufrag, leg);
+}
+
+static void leg_close(struct media_leg *leg) {
+    struct media_worker *w = leg->call->worker;
+    struct media_call *c = leg->call;
+    if (!leg->open)
+        return;
+    handshake_over(leg);
+    leg->dtls = dtls_session_free(leg->dtls);
+    leg->crypt = rtp_crypt_free(leg->crypt);
+    while (leg->source_count)
+        forget_source(leg, leg->source_count - 1);
+    HASH_DEL(w->by_ufrag, leg);
+    free(leg->parked);
+    secret_wipe(leg, sizeof *leg);
+    leg->call = c;
+}
+
+static void call_open(struct media_worker *w, media_id id, const struct media_far *far) {
+    struct media_call *c = calloc(1, sizeof *c);
+    struct media_event failed = {.kind = MEDIA_EV_FAILED, .id = id, .u.failed = {.err = E_NOMEM}};
+    if (!c) {
+        media_worker_emit(w, &failed);
+        return;
+    }
+    c->worker = w;
+    c->id = id;
+    c->far.call = c->near.call = c;
+    leg_open(&c->far, &far->ice, false);
+    c->far.dtls_client = far->dtls_client;
+    memcpy(c->far.fingerprints, far->fingerprints, sizeof c->far.fingerprints);
+    c->far.fingerprint_count = far->fingerprint_count;
+    w->calls[slot_of(id)] = c;
+    worker_count(&w->n.calls, 1);
+}
+
+static void call_close(struct media_call *c) {
+    struct media_worker *w = c->worker;
+    struct media_event ev = event_of(c, MEDIA_EV_CLOSED);
+    ev.u.stats = c->stats;
+    leg_close(&c->near);
+    leg_close(&c->far);
+    w->calls[slot_of(c->id)] = NULL;
+    atomic_fetch_sub_explicit(&w->n.calls, 1, memory_order_relaxed);
+    free(c->held);
+    free(c);
+    media_worker_emit(w, &ev);
+}
+
+static void near_open(struct media_call *c, const struct media_near *near) {
+    /* Keys that went to one phone go to no other, and nothing else may write with them. */
+    if (c->keys_told) {
+        media_call_fail(&c->near, E_STATE);
+        return;
+    }
+    leg_close(&c->near);
+    c->mode = near->mode;
+    leg_open(&c->near, &near->ice, true);
+    c->near.keys = near->keys;
+    c->near.dtls_client = near->dtls_client;
+    memcpy(c->near.fingerprints, near->fingerprints, sizeof c->near.fingerprints);
+    c->near.fingerprint_count = near->fingerprint_count;
+    tell_keys(c);
+    media_relay_prepare(c);
+}
+
+static void near_fingerprints(struct media_call *c, const struct media_command *cmd) {
+    struct media_leg *leg = &c->near;
+    if (!leg->open || c->mode != MEDIA_MODE_DTLS || leg->dtls || leg->dtls_up)
+        return;
+    memcpy(leg->fingerprints, cmd->u.fingerprints.fp, sizeof leg->fingerprints);
+    leg->fingerprint_count = cmd->u.fingerprints.count;
+    leg->dtls_client = cmd->u.fingerprints.dtls_client;
+    if (wants_dtls(leg) && (leg->dtls_client ? addr_is_set(&leg->ice.selected) : leg->parked_count > 0))
+        start_dtls(leg);
+    if (leg->dtls)
+        unpark(leg);
+    settle_dtls(leg);
+}
+
+static void keys_taken(struct media_call *c) {
+    if (c->mode != MEDIA_MODE_TRANSFER || !c->keys_told || c->keys_taken)
+        return;
+    c->keys_taken = true;
+    media_keys_wipe(&c->far.keys);
+    c->far.dtls = dtls_session_forget(c->far.dtls); /* the master secret goes with it */
+    media_relay_flush(c);
+}
+
+void media_call_command(struct media_worker *w, const struct media_command *cmd) {
+    struct media_call *c = find(w, cmd->id);
+    if (cmd->kind == MEDIA_CMD_OPEN) {
+        call_open(w, cmd->id, &cmd->u.far);
+        return;
+    }
+    if (!c)
+        return;
+    switch (cmd->kind) {
+    case MEDIA_CMD_NEAR_OPEN:
+        near_open(c, &cmd->u.near);
+        break;
+    case MEDIA_CMD_NEAR_FINGERPRINTS:
+        near_fingerprints(c, cmd);
+        break;
+    case MEDIA_CMD_GATE:
+        c->gate = true;
+        break;
+    case MEDIA_CMD_KEYS_TAKEN:
+        keys_taken(c);
+        break;
+    case MEDIA_CMD_DATA:
+        if (c->far.dtls)
+            dtls_session_write(c->far.dtls, cmd->u.data.p, cmd->u.data.len);
+        break;
+    case MEDIA_CMD_STATS: {
+        struct media_event ev = event_of(c, MEDIA_EV_STATS);
+        ev.u.stats = c->stats;
+        media_worker_emit(w, &ev);
+        break;
+    }
+    case MEDIA_CMD_CLOSE:
+        call_close(c);
+        break;
+    default:
+        break;
+    }
+}
+
+static void sweep_leg(struct media_leg *leg) {
+    uint64_t now_ms = leg->call->worker->now_ms;
+    if (!leg->open)
+        return;
+    if (leg->dtls) {
+        dtls_session_tick(leg->dtls, now_ms);
+        settle_dtls(leg);
+    }
+    if (leg->alert_ms && now_ms - leg->alert_ms > ALERT_MS) {
+        leg->alert_ms = 0;
+        peer_closed(leg);
+    }
+    if (addr_is_set(&leg->ice.selected) && now_ms - leg->seen_ms > CONSENT_MS)
+        media_call_fail(leg, E_TIMEOUT);
+}
+
+void media_call_sweep(struct media_worker *w) {
+    for (unsigned i = 0; i < w->calls_max; i++) {
+        if (!w->calls[i])
+            continue;
+        sweep_leg(&w->calls[i]->far);
+        sweep_leg(&w->calls[i]->near);
+    }
+}
+
+void media_call_close_all(struct media_worker *w) {
+    for (unsigned i = 0; i < w->calls_max; i++)
+        if (w->calls[i])
+            call_close(w->calls[i]);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The structs of a media call, shared by media_call.c (life, ICE, DTLS) and media_relay.c (packets). */
+#ifndef DTLS_MEDIA_CALL_PRIV_H
+#define DTLS_MEDIA_CALL_PRIV_H
+
+#include "dtls/dtls_session.h"
+#include "dtls/media_call.h"
+#include "dtls/rtp_crypt.h"
+
+#define LEG_SOURCES_MAX 4  /* addresses of one peer that checks came from: Wi-Fi and cellular, IPv4 and IPv6 */
+#define LEG_PARKED_MAX  4  /* ClientHello fragments that wait for the fingerprint */
+#define HOLD_PKTS_MAX   64 /* more than a second of audio; hold_ms bounds it in time */
+
+struct parked {
+    uint16_t len;
+    uint8_t p[WORKER_DGRAM_MAX];
+};
+
+struct media_leg {
+    struct media_call *call;
+    bool open, is_near;
+    struct ice_lite ice;
+    struct media_source sources[LEG_SOURCES_MAX];
+    unsigned source_count;
+    uint64_t seen_ms;  /* last packet from a vouched address */
+    uint64_t alert_ms; /* an alert that we cannot read any more came then; 0: none */
+    struct dtls_session *dtls;
+    bool dtls_client, dtls_up, handshaking, dtls_over;
+    int dtls_err;
+    struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
+    size_t fingerprint_count;
+    struct parked *parked; /* LEG_PARKED_MAX of them, or NULL */
+    unsigned parked_count;
+    struct media_keys keys; /* profile NONE: none, or erased */
+    struct rtp_crypt *crypt;
+    UT_hash_handle hh; /* by_ufrag */
+};
+
+struct held {
+    uint64_t at_ms;
+    size_t len;
+    uint8_t p[WORKER_DGRAM_BYTES];
+};
+
+struct media_call {
+    struct media_worker *worker;
+    media_id id;
+    struct media_leg far, near;
+    enum media_mode mode; /* of the near leg */
+    bool gate, keys_told, keys_taken, told_to_near, told_to_far, failed;
+    struct rtp_streams streams; /* what the caller sends */
+    struct held *held;          /* HOLD_PKTS_MAX of them, or NULL */
+    unsigned held_count;
+    struct media_call_stats stats;
+};
+
+/* Where packets of this leg go; unset when there is no path yet. */
+const struct addr *media_leg_path(const struct media_leg *leg);
+void media_call_event(struct media_call *c, enum media_event_kind kind);
+void media_call_fail(struct media_leg *leg, int err);
+
+/* media_relay.c */
+void media_relay_rtp(struct media_leg *from, uint8_t *p, size_t len);
+/* Send what was held, once the near leg is ready. */
+void media_relay_flush(struct media_call *c);
+/* Make the SRTP contexts that the mode needs and the keys allow. */
+void media_relay_prepare(struct media_call *c);
+
+#endif

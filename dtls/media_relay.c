@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/secret.h"
+#include "dtls/media_call_priv.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+void media_relay_prepare(struct media_call *c) {
+    if (c->mode == MEDIA_MODE_NONE)
+        return;
+    if (c->mode == MEDIA_MODE_TRANSFER) {
+        /* One writer per key and SSRC: in this mode the far keys are the phone's. */
+        assert(!c->far.crypt);
+        return;
+    }
+    if (!c->far.crypt && c->far.keys.profile != MEDIA_PROFILE_NONE) {
+        if (rtp_crypt_new(&c->far.crypt, &c->far.keys) != 0) {
+            media_call_fail(&c->far, E_CRYPTO);
+            return;
+        }
+        for (size_t i = 0; i < c->streams.count; i++)
+            if (c->streams.s[i].roc > 0)
+                rtp_crypt_set_rx_roc(c->far.crypt, &c->far.keys, c->streams.s[i].ssrc, c->streams.s[i].roc);
+    }
+    if (!c->near.crypt && c->near.keys.profile != MEDIA_PROFILE_NONE &&
+        rtp_crypt_new(&c->near.crypt, &c->near.keys) != 0)
+        media_call_fail(&c->near, E_CRYPTO);
+}
+
+static bool near_ready(const struct media_call *c) {
+    if (!c->near.open || !addr_is_set(&c->near.ice.selected))
+        return false;
+    return c->mode == MEDIA_MODE_TRANSFER ? c->keys_taken : c->near.crypt && c->far.crypt;
+}
+
+/* Open one leg's packet and close it for the other; in TRANSFER it is already what the other side reads. */
+static int recrypt(struct media_call *c, struct media_leg *from, struct media_leg *to, uint8_t *p, size_t *len) {
+    bool rtcp = rtp_is_rtcp(p, *len);
+    if (c->mode == MEDIA_MODE_TRANSFER)
+        return 0;
+    int err = rtp_crypt_unprotect(from->crypt, p, len, rtcp);
+    if (err == 0)
+        err = rtp_crypt_protect(to->crypt, p, len, rtcp);
+    if (err != 0)
+        worker_count(&c->worker->n.auth_failed_pkts, 1);
+    return err;
+}
+
+static void to_near(struct media_call *c, uint8_t *p, size_t len, bool copy) {
+    bool rtp = !rtp_is_rtcp(p, len);
+    if (recrypt(c, &c->far, &c->near, p, &len) != 0) {
+        c->stats.dropped_pkts++;
+        return;
+    }
+    media_worker_send(c->worker, media_leg_path(&c->near), p, len, copy);
+    c->stats.near_tx_pkts++;
+    c->stats.near_tx_bytes += len;
+    if (rtp && !c->told_to_near) {
+        c->told_to_near = true;
+        media_call_event(c, MEDIA_EV_FIRST_TO_NEAR);
+    }
+}
+
+static void hold(struct media_call *c, const uint8_t *p, size_t len) {
+    struct media_worker *w = c->worker;
+    if (!c->held && w->hold_ms)
+        c->held = calloc(HOLD_PKTS_MAX, sizeof *c->held);
+    if (!c->held) {
+        c->stats.dropped_pkts++;
+        return;
+    }
+    /* The oldest give way: what the callee should hear first is the latest. */
+    while (c->held_count > 0 && (c->held_count == HOLD_PKTS_MAX || w->now_ms - c->held[0].at_ms > w->hold_ms)) {
+        memmove(c->held, c->held + 1, --c->held_count * sizeof *c->held);
+        c->stats.dropped_pkts++;
+    }
+    struct held *h = &c->held[c->held_count++];
+    h->at_ms = w->now_ms;
+    h->len = len;
+    memcpy(h->p, p, len);
+}
+
+void media_relay_flush(struct media_call *c) {
+    if (!c->held || !c->gate || !near_ready(c))
+        return;
+    for (unsigned i = 0; i < c->held_count; i++) {
+        if (c->worker->now_ms - c->held[i].at_ms <= c->worker->hold_ms)
+            to_near(c, c->held[i].p, c->held[i].len, true);
+        else
+            c->stats.dropped_pkts++;
+    }
+    free(c->held);
+    c->held = NULL;
+    c->held_count = 0;
+}
+
+static void from_far(struct media_call *c, uint8_t *p, size_t len) {
+    c->stats.far_rx_pkts++;
+    c->stats.far_rx_bytes += len;
+    if (!rtp_is_rtcp(p, len) && !c->far.crypt && !c->keys_taken)
+        rtp_streams_note(&c->streams, rtp_ssrc(p), rtp_seq(p));
+    if (!c->gate)
+        c->stats.discarded_pkts++;
+    else if (near_ready(c))
+        to_near(c, p, len, false);
+    else
+        hold(c, p, len);
+}
+
+static void from_near(struct media_call *c, uint8_t *p, size_t len) {
+    bool rtp = !rtp_is_rtcp(p, len);
+    c->stats.near_rx_pkts++;
+    c->stats.near_rx_bytes += len;
+    if (!c->gate || !near_ready(c) || recrypt(c, &c->near, &c->far, p, &len) != 0) {
+        c->stats.dropped_pkts++;
+        return;
+    }
+    media_worker_send(c->worker, media_leg_path(&c->far), p, len, false);
+    c->stats.far_tx_pkts++;
+    c->stats.far_tx_bytes += len;
+    if (rtp && !c->told_to_far) {
+        c->told_to_far = true;
+        media_call_event(c, MEDIA_EV_FIRST_TO_FAR);
+    }
+}
+
+void media_relay_rtp(struct media_leg *from, uint8_t *p, size_t len) {
+    if (from->is_near)
+        from_near(from->call, p, len);
+    else
+        from_far(from->call, p, len);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A WebRTC-like media endpoint for tests: ICE controlling agent, DTLS-SRTP or given SRTP keys, on a UDP socket of its
+ * own. Thread: one. No callback may call back into the endpoint. */
+#ifndef TESTS_PEERS_PEER_ENDPOINT_H
+#define TESTS_PEERS_PEER_ENDPOINT_H
+
+#include "base/addr.h"
+#include "dtls/dtls_identity.h"
+#include "dtls/media_keys.h"
+#include "dtls/sdp.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum peer_dtls { PEER_DTLS_NONE, PEER_DTLS_CLIENT, PEER_DTLS_SERVER };
+
+/* Strings, fingerprints and keys are copied. */
+struct peer_endpoint_params {
+    const char *local_ufrag, *local_pwd;
+    const char *remote_ufrag, *remote_pwd; /* may come later by peer_endpoint_set_remote */
+    struct addr remote;                    /* where the checks go; unset: later */
+    enum peer_dtls dtls;
+    struct dtls_identity *identity; /* with DTLS; must outlive the endpoint */
+    const struct sdp_fingerprint *fingerprints;
+    size_t fingerprint_count;
+    const struct media_keys *keys; /* without DTLS */
+};
+
+struct peer_endpoint_ops { /* each may be NULL */
+    void (*path_up)(void *arg);
+    void (*keys_up)(enum media_profile profile, void *arg);
+    void (*rtp)(const uint8_t *p, size_t len, void *arg); /* one plain RTP packet */
+    void (*data)(const uint8_t *p, size_t len, void *arg);
+    void (*closed)(int err, void *arg);
+};
+
+struct peer_endpoint;
+
+/* Binds a socket: on loopback when the remote is there (or not known yet), else on any address. Returns 0, E_IO,
+ * E_NOMEM, E_CRYPTO. */
+int peer_endpoint_new(struct peer_endpoint **ep, const struct peer_endpoint_params *params,
+                      const struct peer_endpoint_ops *ops, void *arg);
+/* Sends close_notify. Returns NULL. */
+struct peer_endpoint *peer_endpoint_free(struct peer_endpoint *e);
+void peer_endpoint_set_remote(struct peer_endpoint *e, const struct peer_endpoint_params *params);
+int peer_endpoint_fd(const struct peer_endpoint *e);
+struct addr peer_endpoint_local(const struct peer_endpoint *e);
+void peer_endpoint_on_readable(struct peer_endpoint *e, uint64_t now_ms);
+/* Every 20 ms: checks, consent, DTLS timers. */
+void peer_endpoint_tick(struct peer_endpoint *e, uint64_t now_ms);
+/* Protect and send one plain RTP packet. Returns 0, E_STATE before keys and path are there. */
+int peer_endpoint_send_rtp(struct peer_endpoint *e, const uint8_t *p, size_t len);
+int peer_endpoint_send_data(struct peer_endpoint *e, const uint8_t *p, size_t len);
+/* Send any bytes as they are, for hostile tests. */
+void peer_endpoint_send_raw(struct peer_endpoint *e, const uint8_t *p, size_t len);
+void peer_endpoint_set_rx_roc(struct peer_endpoint *e, uint32_t ssrc, uint32_t roc);
+
+#endif
