@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gateway's configuration: one YAML file, read once and never changed afterwards. Every key with its default is
+ * explained in config/wakegate.yaml. Strings are never NULL after loading unless the comment says so. Thread: any,
+ * read-only after load. */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_FILE_MAX_BYTES     (1U << 20)
+#define CONFIG_RING_TIMEOUT_MAX_S 55 /* CallKit ends a ring after 30 to 60 s */
+
+enum config_scope { CONFIG_SCOPE_CALLS = 1, CONFIG_SCOPE_DEVICES = 2, CONFIG_SCOPE_ADMIN = 4 };
+enum config_environment { CONFIG_ENV_PRODUCTION, CONFIG_ENV_SANDBOX };
+enum config_handoff { CONFIG_HANDOFF_TRANSFER, CONFIG_HANDOFF_SEALED, CONFIG_HANDOFF_SDES, CONFIG_HANDOFF_DTLS };
+enum config_second_path {
+    CONFIG_SECOND_PATH_NONE,
+    CONFIG_SECOND_PATH_ALERT,
+    CONFIG_SECOND_PATH_OTHERS,
+    CONFIG_SECOND_PATH_EVENT
+};
+
+struct config_tls {
+    char *certificate_file, *key_file;
+};
+
+struct config_listen {
+    char *api;              /* "address:port" */
+    struct config_tls *tls; /* NULL: plain HTTP */
+    char *public_url;       /* what phones dial; "" when not given */
+    bool behind_proxy;
+    unsigned drain_s;
+};
+
+struct config_media {
+    char *address;
+    unsigned port, workers, calls_max;
+    char **announce;
+    unsigned announce_count;
+    unsigned *hold_ms; /* never NULL after loading */
+};
+
+struct config_store {
+    char *url;
+    char *seal_key_file; /* "" when not given */
+    unsigned retention_h;
+};
+
+struct config_token {
+    char *name;
+    char *sha256;    /* 64 lower-case hex characters */
+    unsigned scopes; /* bits of enum config_scope */
+    char *tenant;
+};
+
+struct config_auth {
+    struct config_token *tokens;
+    unsigned tokens_count;
+};
+
+struct config_apns {
+    char *team_id, *key_id, *key_file, *host;
+    unsigned port;
+    char *ca_file; /* "": the system's trust store */
+};
+
+struct config_app {
+    char *name, *bundle_id;
+    enum config_environment environment;
+    struct config_apns apns;
+    char **codecs;
+    unsigned codecs_count;
+};
+
+struct config_match {
+    char *callee, *caller, *tenant, *app; /* patterns; "*" when not given */
+};
+
+struct config_reject {
+    unsigned status;
+    char *detail;
+};
+
+struct config_must_report {
+    unsigned suspect_after_ms, second_path_after_ms;
+    enum config_second_path second_path;
+};
+
+struct config_route {
+    char *name;
+    struct config_match match;
+    char *app; /* "" with reject */
+    unsigned ring_timeout_s;
+    enum config_handoff *handoff;
+    unsigned handoff_count;
+    struct config_must_report must_report;
+    struct config_reject *reject; /* NULL: the route takes the call */
+};
+
+struct config_webhook {
+    char *url, *secret_file;
+    char **events;
+    unsigned events_count;
+};
+
+struct config_log {
+    enum log_level level;
+    enum log_format format;
+};
+
+struct config_cluster {
+    char *node, *redis_url;
+};
+
+struct config {
+    struct config_listen listen;
+    struct config_media media;
+    struct config_store store;
+    struct config_auth auth;
+    struct config_app *apps;
+    unsigned apps_count;
+    struct config_route *routes;
+    unsigned routes_count;
+    struct config_webhook *webhooks;
+    unsigned webhooks_count;
+    struct config_log log;
+    struct config_cluster cluster;
+    char *user; /* to run as, when started as root; "": stay */
+};
+
+/* Read, check and complete. Relative paths inside are resolved against the file's folder. Returns 0 and *cp, or E_* and
+ * a sentence "FILE:LINE: KEY: what is wrong and how to mend it". */
+int config_load(struct config **cp, const char *path, struct err_text *et);
+struct config *config_free(struct config *c);
+
+const struct config_app *config_app(const struct config *c, const char *name); /* NULL when unknown */
+const char *config_handoff_name(enum config_handoff h);
+/* "calls" ... into a bit; 0 when unknown. */
+unsigned config_scope_by_name(const char *name);
+
+struct config_query {
+    const char *callee, *caller, *tenant;
+};
+
+/* The first route whose patterns all match, or NULL. explain (may be NULL) gets one line for each route that was tried.
+ */
+const struct config_route *config_route(const struct config *c, const struct config_query *q, struct buf *explain);
+
+#endif
