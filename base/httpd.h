@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1.1 and WebSocket server on the caller's libuv loop, by libwebsockets. Requests come whole (body read) and are
+ * replied to by id, at once or later. The only file pair of the servers that includes libwebsockets. Thread: the
+ * loop's, for everything. */
+#ifndef BASE_HTTPD_H
+#define BASE_HTTPD_H
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "base/slots.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define HTTPD_HEADERS_MAX 12
+
+struct httpd;
+typedef slot_id http_id; /* a request that waits for its reply; a stale id (the client is gone) is harmless */
+typedef slot_id ws_id;   /* an open WebSocket; a stale id is harmless */
+
+struct httpd_request {
+    http_id id;
+    const char *method, *path; /* path is percent-decoded */
+    const char *body;          /* NUL behind the last byte; "" when empty */
+    size_t body_len;
+    const char *authorization, *content_type, *accept, *idempotency_key, *if_match, *last_event_id; /* "" when absent */
+    uint64_t received_us;                                                                           /* monotonic */
+    const void *args;                                                                               /* for httpd_arg */
+};
+/* All pointers live until the handler returns. */
+
+/* A decoded query parameter into out; false when absent or longer than cap. Only inside the handler. */
+bool httpd_arg(const struct httpd_request *r, const char *name, char *out, size_t cap);
+
+struct http_header {
+    const char *name; /* lower case, without the colon */
+    const char *value;
+};
+
+struct ws_ops {
+    void (*open)(ws_id id, const struct addr *peer, void *arg);
+    void (*text)(ws_id id, const char *p, size_t len, void *arg); /* one whole message, NUL behind it */
+    void (*binary)(ws_id id, const uint8_t *p, size_t len, void *arg);
+    void (*closed)(ws_id id, void *arg); /* once, also after ws_close */
+};
+
+struct httpd_config {
+    uv_loop_t *loop;
+    const char *listen;                       /* "address:port"; port 0: any free one */
+    const char *certificate_file, *key_file;  /* PEM; NULL: plain HTTP */
+    size_t body_max_bytes, message_max_bytes; /* larger ones are refused: 413, and close code 1009 */
+    size_t queue_max_bytes; /* WebSocket messages waiting for a slow peer; beyond it the connection is closed */
+    void (*request)(const struct httpd_request *r, void *arg);
+    /* Something that httpd refuses itself (body too large, length missing): reply to it in the API's own form. */
+    void (*refused)(http_id id, int status, const char *detail, void *arg);
+    const char *ws_path, *ws_protocol; /* the one WebSocket there is, and its required subprotocol */
+    struct ws_ops ws;
+    void *arg;
+};
+
+/* Strings of the config are kept by reference. Returns 0 or E_IO, E_INVAL with a sentence. */
+int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_text *et);
+/* Two steps: stop at once, close all connections; done(arg) from the loop, when nothing is left and h is freed. */
+void httpd_close(struct httpd *h, void (*done)(void *arg), void *arg);
+/* The address that it listens on, with the real port. */
+const struct addr *httpd_address(const struct httpd *h);
+
+/* Exactly one reply for each request. body is copied. */
+void httpd_reply(struct httpd *h, http_id id, int status, const char *content_type, const void *body, size_t len,
+                 const struct http_header *headers, size_t header_count);
+
+/* Queue one message. Returns 0, E_NOTFOUND for a stale id, E_FULL (the connection is then closed), E_NOMEM. */
+int httpd_ws_send(struct httpd *h, ws_id id, const void *p, size_t len, bool binary);
+/* Close with a status code (RFC 6455 7.4) after what is queued has left. */
+void httpd_ws_close(struct httpd *h, ws_id id, int code, const char *reason);
+
+#endif
