@@ -250,60 +250,44 @@ static int nothing(struct step *s) {
     return 0;
 }
 
-/* NULL: has no place in that state. */
-static const call_handler table[CALL_STATES][CALL_INPUTS] = {
-    [CALL_RINGING] =
-        {
-            [CALL_IN_ATTACHED] = attached,
-            [CALL_IN_DETACHED] = detached,
-            [CALL_IN_RECEIPT] = receipt,
-            [CALL_IN_PUSH_ACCEPTED] = push_accepted,
-            [CALL_IN_PUSH_REJECTED] = push_rejected,
-            [CALL_IN_PUSH_EXPIRED] = push_expired,
-            [CALL_IN_RINGING] = ringing,
-            [CALL_IN_ANSWER] = answer,
-            [CALL_IN_DECLINE] = decline,
-            [CALL_IN_BUSY] = busy,
-            [CALL_IN_FILTERED] = filtered,
-            [CALL_IN_PHONE_HANGUP] = decline,
-            [CALL_IN_CALLER_HANGUP] = cancel,
-            [CALL_IN_NEAR_HANGUP] = decline,
-            [CALL_IN_DELETE] = cancel,
-            [CALL_IN_FAR_UP] = far_up,
-            [CALL_IN_NEAR_UP] = near_up,
-            [CALL_IN_MEDIA_FAILED] = media_failed,
-            [CALL_IN_TICK] = ring_tick,
-            [CALL_IN_SHUTDOWN] = shutdown_call,
-        },
-    [CALL_ANSWERED] =
-        {
-            [CALL_IN_ATTACHED] = attached,      [CALL_IN_DETACHED] = detached,
-            [CALL_IN_RECEIPT] = nothing,        [CALL_IN_PUSH_ACCEPTED] = nothing,
-            [CALL_IN_PUSH_REJECTED] = nothing,  [CALL_IN_PUSH_EXPIRED] = nothing,
-            [CALL_IN_RINGING] = answer_again,   [CALL_IN_ANSWER] = answer_again,
-            [CALL_IN_DECLINE] = phone_hangup,   [CALL_IN_BUSY] = phone_hangup,
-            [CALL_IN_FILTERED] = nothing,       [CALL_IN_PHONE_HANGUP] = phone_hangup,
-            [CALL_IN_CALLER_HANGUP] = complete, [CALL_IN_NEAR_HANGUP] = complete,
-            [CALL_IN_DELETE] = complete,        [CALL_IN_FAR_UP] = far_up,
-            [CALL_IN_NEAR_UP] = near_up,        [CALL_IN_TO_NEAR] = to_near,
-            [CALL_IN_TO_FAR] = to_far,          [CALL_IN_MEDIA_FAILED] = media_failed,
-            [CALL_IN_TICK] = talk_tick,         [CALL_IN_SHUTDOWN] = shutdown_call,
-        },
-    [CALL_ACTIVE] =
-        {
-            [CALL_IN_ATTACHED] = attached,      [CALL_IN_DETACHED] = detached,
-            [CALL_IN_RECEIPT] = nothing,        [CALL_IN_PUSH_ACCEPTED] = nothing,
-            [CALL_IN_PUSH_REJECTED] = nothing,  [CALL_IN_PUSH_EXPIRED] = nothing,
-            [CALL_IN_RINGING] = answer_again,   [CALL_IN_ANSWER] = answer_again,
-            [CALL_IN_DECLINE] = phone_hangup,   [CALL_IN_BUSY] = phone_hangup,
-            [CALL_IN_FILTERED] = nothing,       [CALL_IN_PHONE_HANGUP] = phone_hangup,
-            [CALL_IN_CALLER_HANGUP] = complete, [CALL_IN_NEAR_HANGUP] = complete,
-            [CALL_IN_DELETE] = complete,        [CALL_IN_FAR_UP] = far_up,
-            [CALL_IN_NEAR_UP] = near_up,        [CALL_IN_TO_NEAR] = to_near,
-            [CALL_IN_TO_FAR] = to_far,          [CALL_IN_MEDIA_FAILED] = media_failed,
-            [CALL_IN_TICK] = talk_tick,         [CALL_IN_SHUTDOWN] = shutdown_call,
-        },
+/* The transitions, a row of handlers for each state; NULL: the input has no place there. */
+static const call_handler while_ringing[CALL_INPUTS] = {
+    [CALL_IN_ATTACHED] = attached,
+    [CALL_IN_DETACHED] = detached,
+    [CALL_IN_RECEIPT] = receipt,
+    [CALL_IN_PUSH_ACCEPTED] = push_accepted,
+    [CALL_IN_PUSH_REJECTED] = push_rejected,
+    [CALL_IN_PUSH_EXPIRED] = push_expired,
+    [CALL_IN_RINGING] = ringing,
+    [CALL_IN_ANSWER] = answer,
+    [CALL_IN_DECLINE] = decline,
+    [CALL_IN_BUSY] = busy,
+    [CALL_IN_FILTERED] = filtered,
+    [CALL_IN_PHONE_HANGUP] = decline,
+    [CALL_IN_CALLER_HANGUP] = cancel,
+    [CALL_IN_NEAR_HANGUP] = decline,
+    [CALL_IN_DELETE] = cancel,
+    [CALL_IN_FAR_UP] = far_up,
+    [CALL_IN_NEAR_UP] = near_up,
+    [CALL_IN_MEDIA_FAILED] = media_failed,
+    [CALL_IN_TICK] = ring_tick,
+    [CALL_IN_SHUTDOWN] = shutdown_call,
 };
+
+static const call_handler while_talking[CALL_INPUTS] = {
+    [CALL_IN_ATTACHED] = attached,      [CALL_IN_DETACHED] = detached,         [CALL_IN_RECEIPT] = nothing,
+    [CALL_IN_PUSH_ACCEPTED] = nothing,  [CALL_IN_PUSH_REJECTED] = nothing,     [CALL_IN_PUSH_EXPIRED] = nothing,
+    [CALL_IN_RINGING] = answer_again,   [CALL_IN_ANSWER] = answer_again,       [CALL_IN_DECLINE] = phone_hangup,
+    [CALL_IN_BUSY] = phone_hangup,      [CALL_IN_FILTERED] = nothing,          [CALL_IN_PHONE_HANGUP] = phone_hangup,
+    [CALL_IN_CALLER_HANGUP] = complete, [CALL_IN_NEAR_HANGUP] = complete,      [CALL_IN_DELETE] = complete,
+    [CALL_IN_FAR_UP] = far_up,          [CALL_IN_NEAR_UP] = near_up,           [CALL_IN_TO_NEAR] = to_near,
+    [CALL_IN_TO_FAR] = to_far,          [CALL_IN_MEDIA_FAILED] = media_failed, [CALL_IN_TICK] = talk_tick,
+    [CALL_IN_SHUTDOWN] = shutdown_call,
+};
+
+static const call_handler once_ended[CALL_INPUTS] = {NULL};
+
+static const call_handler *const table[CALL_STATES] = {while_ringing, while_talking, while_talking, once_ended};
 
 void call_fsm_init(struct call_fsm *f, const struct call_fsm_config *cfg) {
     assert(cfg->devices >= 1 && cfg->devices <= CALL_LEGS_MAX);
