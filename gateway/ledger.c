@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/ledger.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CLOCK_SKEW_MS 86400000 /* a phone's clock that is off by more than a day says nothing */
+
+static const char *const reported_choices[] = {"callkit", "lck", "none", NULL};
+
+int receipt_read(struct receipt *r, const json_t *o, struct field_error *fe) {
+    static const struct field fields[] = {
+        {"call", FIELD_TEXT, offsetof(struct receipt, call), true, 36, NULL},
+        {"push", FIELD_TEXT, offsetof(struct receipt, push), true, 36, NULL},
+        {"must_report", FIELD_TRI, offsetof(struct receipt, must_report), false, 0, NULL},
+        {"app_state", FIELD_TEXT, offsetof(struct receipt, app_state), false, 32, NULL},
+        {"on_call", FIELD_TRI, offsetof(struct receipt, on_call), false, 0, NULL},
+        {"received_at", FIELD_TIME, offsetof(struct receipt, received_ms), false, 0, NULL},
+        {"reported", FIELD_CHOICE, offsetof(struct receipt, reported), false, 0, reported_choices},
+        {"report_error", FIELD_TEXT, offsetof(struct receipt, report_error), false, 256, NULL},
+    };
+    *r = (struct receipt){.must_report = -1, .app_state = "", .on_call = -1, .reported = "", .report_error = ""};
+    return fields_read(r, o, fields, sizeof fields / sizeof *fields, "", fe);
+}
+
+/* CallKit's own names (CXErrorCodeIncomingCallError) and LiveCommunicationKit's, however the app spells them. */
+bool receipt_filtered(const struct receipt *r) {
+    static const char *const words[] = {"filtered", "disturb", "dnd", "block"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcasestr(r->report_error, words[i]))
+            return true;
+    return false;
+}
+
+bool receipt_reported(const struct receipt *r) {
+    bool said = strcmp(r->reported, "callkit") == 0 || strcmp(r->reported, "lck") == 0;
+    /* CXErrorCodeIncomingCallErrorCallUUIDAlreadyExists: the system has this call already. */
+    return said && (r->report_error[0] == 0 || strcasestr(r->report_error, "AlreadyExists"));
+}
+
+void ledger_open(struct ledger *l, const struct ledger_known *known, uint64_t now_ms, uint64_t ring_end_ms) {
+    memset(l, 0, sizeof *l);
+    l->observed = -1;
+    l->queued_ms = now_ms;
+    l->ring_end_ms = ring_end_ms;
+    l->why = known->foreground                       ? LEDGER_FOREGROUND
+             : known->on_call                        ? LEDGER_ON_CALL
+             : known->remaining_ms < LEDGER_STALE_MS ? LEDGER_STALE
+                                                     : LEDGER_ASLEEP;
+}
+
+bool ledger_predicted(const struct ledger *l) {
+    return l->why == LEDGER_ASLEEP;
+}
+
+static bool is_filtered(const struct ledger *l) {
+    struct receipt r = {.report_error = l->report_error};
+    return receipt_filtered(&r);
+}
+
+/* What the row says by all that is known at now_ms. */
+static enum ledger_outcome judge(const struct ledger *l, uint64_t now_ms) {
+    if (l->receipt_ms == 0)
+        return l->accepted && now_ms >= l->ring_end_ms ? LEDGER_SILENT : LEDGER_OPEN;
+    if (l->receipt_ms >= l->ring_end_ms)
+        return LEDGER_LATE;
+    if (l->observed == 0)
+        return LEDGER_EXEMPT;
+    if (is_filtered(l))
+        return LEDGER_FILTERED;
+    if (l->reported_ms)
+        return l->reported_ms >= l->ring_end_ms                          ? LEDGER_LATE
+               : l->reported_ms > l->receipt_ms + LEDGER_REPORT_LIMIT_MS ? LEDGER_VIOLATED
+                                                                         : LEDGER_REPORTED;
+    if (l->reported[0])
+        return LEDGER_VIOLATED;
+    return now_ms >= l->receipt_ms + LEDGER_REPORT_LIMIT_MS ? LEDGER_VIOLATED : LEDGER_OPEN;
+}
+
+bool ledger_receipt(struct ledger *l, const struct receipt *r, uint64_t now_ms) {
+    struct ledger before = *l;
+    if (l->receipt_ms == 0) {
+        bool plausible =
+            r->received_ms > 0 && r->received_ms < now_ms + CLOCK_SKEW_MS && r->received_ms + CLOCK_SKEW_MS > now_ms;
+        l->receipt_ms = now_ms;
+        l->received_ms = plausible ? r->received_ms : now_ms;
+    }
+    if (l->observed < 0)
+        l->observed = r->must_report;
+    /* What was reported stays reported; "none" may be followed by a report. */
+    if (!l->reported_ms) {
+        if (r->reported[0])
+            snprintf(l->reported, sizeof l->reported, "%s", r->reported);
+        if (r->reported[0] || r->report_error[0])
+            snprintf(l->report_error, sizeof l->report_error, "%s", r->report_error);
+        if (receipt_reported(r))
+            l->reported_ms = now_ms;
+    }
+    l->outcome = judge(l, now_ms);
+    return memcmp(&before, l, sizeof before) != 0;
+}
+
+bool ledger_tick(struct ledger *l, uint64_t now_ms) {
+    enum ledger_outcome before = l->outcome;
+    if (before == LEDGER_OPEN)
+        l->outcome = judge(l, now_ms);
+    return l->outcome != before;
+}
+
+uint64_t ledger_due_ms(const struct ledger *l) {
+    if (l->outcome != LEDGER_OPEN)
+        return 0;
+    return l->receipt_ms ? l->receipt_ms + LEDGER_REPORT_LIMIT_MS : l->ring_end_ms;
+}
+
+static const char *const why_names[] = {"asleep", "foreground", "on_call", "stale"};
+static const char *const outcome_names[LEDGER_OUTCOMES] = {"",     "reported", "exempt",  "violated",
+                                                           "late", "silent",   "filtered"};
+
+const char *ledger_why_name(enum ledger_why w) {
+    return why_names[w];
+}
+
+const char *ledger_outcome_name(enum ledger_outcome o) {
+    return outcome_names[o];
+}
