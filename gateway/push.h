@@ -12,9 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PUSH_NAME_BYTES     257  /* a caller's name or handle on a phone's screen, and the NUL */
-#define PUSH_DATA_MAX_BYTES 2048 /* the call server's own data; leaves room for a sealed handoff (APNs: 5,120 in all)  \
-                                  */
+#define PUSH_NAME_BYTES 257 /* a caller's name or handle on a phone's screen, and the NUL */
+#define PUSH_DATA_MAX_BYTES                                                                                            \
+    2048 /* the call server's own data; leaves room for a sealed handoff (APNs: 5,120 in all)                          \
+          */
 #define PUSH_URL_BYTES   512
 #define PUSH_TOPIC_BYTES 262 /* a bundle id of 255 characters and ".voip" */
 

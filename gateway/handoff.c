@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/handoff.h"
+
+#include "base/bytes.h"
+#include "base/secret.h"
+#include "gateway/text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define SDP_RESERVE_BYTES   16384 /* a browser's offer with video stays under 10,000 */
+#define FIELD_RESERVE_BYTES 4096  /* the object without its SDP: keys, RTP_STREAMS_MAX streams, addresses */
+
+static enum media_mode mode_of(enum config_handoff h) {
+    static const enum media_mode modes[] = {
+        [CONFIG_HANDOFF_TRANSFER] = MEDIA_MODE_TRANSFER,
+        /* Keys inside a push need HPKE, which is not there: such a route falls to its next mode. */
+        [CONFIG_HANDOFF_SEALED] = MEDIA_MODE_NONE,
+        [CONFIG_HANDOFF_SDES] = MEDIA_MODE_SDES,
+        [CONFIG_HANDOFF_DTLS] = MEDIA_MODE_DTLS,
+    };
+    return modes[h];
+}
+
+enum media_mode handoff_choose(const struct config_route *route, const struct device *dev) {
+    for (unsigned i = 0; i < route->handoff_count; i++) {
+        enum media_mode wanted = mode_of(route->handoff[i]);
+        for (unsigned k = 0; wanted != MEDIA_MODE_NONE && k < dev->handoff_count; k++)
+            if (dev->handoff[k] == wanted)
+                return wanted;
+    }
+    return MEDIA_MODE_NONE;
+}
+
+bool handoff_has_keys(enum media_mode mode) {
+    return mode == MEDIA_MODE_TRANSFER || mode == MEDIA_MODE_SDES;
+}
+
+/* A buffer that grew would leave pieces of keys behind in freed memory. */
+static void reserve(struct buf *b, size_t bytes) {
+    static const char zeros[1024];
+    while (b->cap < bytes && !b->oom)
+        buf_add(b, zeros, sizeof zeros);
+    buf_reset(b);
+}
+
+static int write_sdp(struct buf *out, const struct handoff *h, struct err_text *et) {
+    struct media_keys mine; /* the SDP is ours: we send what the phone receives */
+    struct sdp_local l = {
+        .candidates = h->candidates,
+        .candidate_count = h->candidate_count,
+        .ufrag = h->ice->ufrag,
+        .pwd = h->ice->pwd,
+        .codecs = (const char *const *)h->codecs,
+        .codec_count = h->codec_count,
+        .session_id = h->session_id,
+    };
+    if (!handoff_has_keys(h->mode)) {
+        l.fingerprint = h->fingerprint;
+        l.setup = SDP_SETUP_ACTPASS;
+        return sdp_write_handoff(out, h->offer, &l, et);
+    }
+    mine.profile = h->keys->profile;
+    memcpy(mine.tx, h->keys->rx, sizeof mine.tx);
+    memcpy(mine.rx, h->keys->tx, sizeof mine.rx);
+    l.keys = &mine;
+    int err = sdp_write_handoff(out, h->offer, &l, et);
+    media_keys_wipe(&mine);
+    return err;
+}
+
+static void add_text(struct buf *out, const char *name, const char *value) {
+    buf_addf(out, ",\"%s\":", name);
+    text_json_string(out, value);
+}
+
+static void add_keys(struct buf *out, const struct handoff *h) {
+    const struct media_profile_info *info = media_profile_info(h->keys->profile);
+    char text[B64_BYTES(MEDIA_MASTER_MAX_BYTES)];
+    size_t len = info->key_bytes + info->salt_bytes;
+    add_text(out, "profile", info->sdes);
+    add_text(out, "rx", b64_encode(text, h->keys->rx, len));
+    add_text(out, "tx", b64_encode(text, h->keys->tx, len));
+    secret_wipe(text, sizeof text);
+    buf_adds(out, ",\"streams\":[");
+    for (size_t i = 0; h->streams && i < h->streams->count; i++) {
+        const struct rtp_stream *s = &h->streams->s[i];
+        buf_addf(out, "%s{\"ssrc\":%" PRIu32 ",\"direction\":\"rx\",\"roc\":%" PRIu32 ",\"seq\":%u}", i ? "," : "",
+                 s->ssrc, s->roc, s->seq);
+    }
+    buf_adds(out, "]");
+}
+
+static void add_path(struct buf *out, const struct handoff *h) {
+    char ip[ADDR_STR_BYTES];
+    buf_adds(out, ",\"media\":[");
+    for (size_t i = 0; i < h->candidate_count; i++)
+        buf_addf(out, "%s{\"address\":\"%s\",\"port\":%u}", i ? "," : "", addr_ip(ip, &h->candidates[i]),
+                 addr_port(&h->candidates[i]));
+    buf_addf(out, "],\"ice\":{\"ufrag\":\"%s\",\"pwd\":\"%s\",\"remote_ufrag\":\"%s\"}", h->ice->ufrag, h->ice->pwd,
+             h->phone_ufrag);
+}
+
+int handoff_write(struct buf *out, const struct handoff *h, struct err_text *et) {
+    struct buf sdp = {0};
+    if (handoff_has_keys(h->mode))
+        reserve(&sdp, SDP_RESERVE_BYTES);
+    int err = write_sdp(&sdp, h, et);
+    if (err == 0) {
+        reserve(out, sdp.len + sdp.len / 4 + FIELD_RESERVE_BYTES);
+        buf_addf(out, "{\"mode\":\"%s\"", media_mode_name(h->mode));
+        add_text(out, "sdp", sdp.p ? sdp.p : "");
+        if (handoff_has_keys(h->mode))
+            add_keys(out, h);
+        add_path(out, h);
+        buf_addf(out, ",\"expires_at\":%" PRIu64 "}", h->expires_at_ms);
+    }
+    buf_wipe(&sdp);
+    if (err == 0 && out->oom)
+        err = err_say(et, E_NOMEM, "out of memory");
+    if (err != 0)
+        buf_wipe(out);
+    return err;
+}
