@@ -36,7 +36,7 @@ struct device {
     char app_version[DEVICE_VERSION_BYTES], os_version[DEVICE_VERSION_BYTES];
     char secret_hash[SECRET_HASH_BYTES];
     enum device_health health;
-    char health_reason[128]; /* one sentence; "" when ok */
+    char health_reason[128];                           /* one sentence; "" when ok */
     uint64_t created_ms, updated_ms, token_updated_ms; /* Unix */
 };
 
@@ -57,7 +57,8 @@ size_t devices_of_user(const struct devices *d, const char *tenant, const char *
 /* Constant time. */
 bool device_secret_ok(const struct device *dev, const char *secret);
 /* What the gateway learned about a phone; stored in the background. health_reason is copied. */
-void devices_set_health(struct devices *d, const char *tenant, const char *id, enum device_health h, const char *reason);
+void devices_set_health(struct devices *d, const char *tenant, const char *id, enum device_health h,
+                        const char *reason);
 /* The phone told its system's version. */
 void devices_set_os_version(struct devices *d, const char *tenant, const char *id, const char *os_version);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What lasts: SQLite in WAL mode behind one thread. Writes are grouped into transactions; a write's callback comes on the loop
- * after the commit, so that an answer which waits for it is durable. Requests of one caller are carried out in order.
- * Thread: loop for all functions; the database thread is inside. */
+/* What lasts: SQLite in WAL mode behind one thread. Writes are grouped into transactions; a write's callback comes on
+ * the loop after the commit, so that an answer which waits for it is durable. Requests of one caller are carried out in
+ * order. Thread: loop for all functions; the database thread is inside. */
 #ifndef GATEWAY_STORE_H
 #define GATEWAY_STORE_H
 
@@ -17,8 +17,8 @@
 
 struct store;
 
-/* url: "sqlite:PATH" (parent folder must exist). Creates or migrates the schema, locks the database against a second gateway.
- * Returns 0 or E_IO, E_INVAL, E_CONFLICT with a sentence. */
+/* url: "sqlite:PATH" (parent folder must exist). Creates or migrates the schema, locks the database against a second
+ * gateway. Returns 0 or E_IO, E_INVAL, E_CONFLICT with a sentence. */
 int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct metrics *m, struct err_text *et);
 /* Commits what waits, joins the thread; done(arg) from the loop when the store is freed. */
 void store_close(struct store *s, void (*done)(void *arg), void *arg);
@@ -33,12 +33,12 @@ int store_device_delete(struct store *s, const char *tenant, const char *id, sto
 
 /* A call as GET /v1/calls/{id} shows it. */
 struct call_row {
-    const char *id;       /* UUID */
+    const char *id; /* UUID */
     const char *tenant, *callee;
-    const char *state;    /* "ringing" ... "ended" */
+    const char *state;             /* "ringing" ... "ended" */
     uint64_t created_ms, ended_ms; /* Unix; ended_ms 0 while it lives */
-    const char *doc;      /* JSON of the resource */
-    const char *timeline; /* JSON array */
+    const char *doc;               /* JSON of the resource */
+    const char *timeline;          /* JSON array */
 };
 
 struct idempotency_row {
@@ -80,7 +80,8 @@ struct push_row {
 int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg);
 typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t count, void *arg);
 /* device NULL: of all; newest first; limit 1..1000. */
-int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb, void *arg);
+int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,
+                    void *arg);
 
 /* Delete calls that ended before this, their pushes, and idempotency keys older than 24 h. */
 int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg);

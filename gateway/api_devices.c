@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/api_devices.h"
+
+#include "base/clock.h"
+#include "gateway/fields.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIMIT_DEFAULT 50
+#define LIMIT_MAX     200
+
+/* The body of PUT /v1/devices/{device}; texts belong to the JSON. */
+struct device_body {
+    const char *user, *app, *token, *environment, *ui, *sealing_key, *app_version, *os_version;
+    const char *pn_provider, *pn_param, *pn_prid; /* RFC 8599 */
+    bool rotate_secret;
+};
+
+static const char *const environments[] = {"production", "sandbox", NULL};
+static const char *const uis[] = {"callkit", "lck", "alert", NULL};
+static const char *const pn_providers[] = {"apns", NULL};
+
+#define TEXT(name, most)                                                                                               \
+    { #name, FIELD_TEXT, offsetof(struct device_body, name), false, most, NULL }
+static const struct field fields[] = {
+    TEXT(user, DEVICE_ID_BYTES - 1),
+    TEXT(app, DEVICE_APP_BYTES - 1),
+    TEXT(token, APNS_TOKEN_MAX_CHARS),
+    {"environment", FIELD_CHOICE, offsetof(struct device_body, environment), false, 0, environments},
+    {"ui", FIELD_CHOICE, offsetof(struct device_body, ui), false, 0, uis},
+    TEXT(sealing_key, 64),
+    TEXT(app_version, DEVICE_VERSION_BYTES - 1),
+    TEXT(os_version, DEVICE_VERSION_BYTES - 1),
+    {"pn_provider", FIELD_CHOICE, offsetof(struct device_body, pn_provider), false, 0, pn_providers},
+    TEXT(pn_param, 512),
+    TEXT(pn_prid, APNS_TOKEN_MAX_CHARS + 8),
+    {"rotate_secret", FIELD_BOOL, offsetof(struct device_body, rotate_secret), false, 0, NULL},
+};
+
+/* A PUT between its change in memory and its commit. */
+struct pending {
+    struct http *http;
+    http_id id;
+    int status;
+    json_t *body;
+};
+
+static json_t *device_json(const struct device *d) {
+    char created[CLOCK_RFC3339_BYTES], updated[CLOCK_RFC3339_BYTES];
+    json_t *modes = json_array();
+    for (unsigned i = 0; i < d->handoff_count; i++)
+        json_array_append_new(modes, json_string(media_mode_name(d->handoff[i])));
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:b,s:s,s:s,s:s,s:s}", "device", d->id, "tenant", d->tenant,
+                     "user", d->user, "app", d->app, "environment", d->sandbox ? "sandbox" : "production", "ui",
+                     device_ui_name(d->ui), "handoff", modes, "app_version", d->app_version, "os_version",
+                     d->os_version, "sealing", d->has_sealing_key, "health", device_health_name(d->health),
+                     "health_reason", d->health_reason, "created_at", clock_rfc3339(created, d->created_ms),
+                     "updated_at", clock_rfc3339(updated, d->updated_ms));
+}
+
+static bool bad(struct http *h, http_id id, const char *field, const char *detail) {
+    http_problem(h, id, 422, "bad-field", field, "%s", detail);
+    return false;
+}
+
+/* RFC 8599: pn_param is "TEAM.BUNDLE.voip" (or only a topic), pn_prid "TOKEN:voip" (or only the token). */
+static bool take_rfc8599(struct api_devices *a, http_id id, struct device_body *b,
+                         char token[static APNS_TOKEN_MAX_CHARS + 1]) {
+    if (!b->pn_prid && !b->pn_param)
+        return true;
+    if (!b->pn_provider || !b->pn_prid || !b->pn_param)
+        return bad(a->http, id, "pn_provider", "pn_provider, pn_param and pn_prid go together (RFC 8599)");
+    snprintf(token, APNS_TOKEN_MAX_CHARS + 1, "%.*s", (int)strcspn(b->pn_prid, ":"), b->pn_prid);
+    b->token = token;
+    for (unsigned i = 0; i < a->config->apps_count; i++)
+        if (strstr(b->pn_param, a->config->apps[i].bundle_id))
+            b->app = a->config->apps[i].name;
+    return b->app || bad(a->http, id, "pn_param", "no app of this gateway has that bundle id");
+}
+
+static bool take_modes(struct api_devices *a, http_id id, const json_t *list, struct device *d) {
+    size_t i;
+    const json_t *v;
+    if (!list || json_is_null(list))
+        return true;
+    if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > DEVICE_MODES_MAX)
+        return bad(a->http, id, "handoff", "handoff: a list of 1 to 4 of transfer, sealed, sdes, dtls is expected");
+    d->handoff_count = 0;
+    json_array_foreach(list, i, v) {
+        enum media_mode m = json_is_string(v) ? media_mode_by_name(json_string_value(v)) : MEDIA_MODE_NONE;
+        if (m == MEDIA_MODE_NONE)
+            return bad(a->http, id, "handoff", "handoff: only transfer, sealed, sdes and dtls are known");
+        d->handoff[d->handoff_count++] = m;
+    }
+    return true;
+}
+
+static bool take_sealing_key(struct api_devices *a, http_id id, const char *text, struct device *d) {
+    if (!text)
+        return true;
+    int n = b64url_decode(d->sealing_key, sizeof d->sealing_key, text, strlen(text));
+    if (n != (int)sizeof d->sealing_key)
+        n = b64_decode(d->sealing_key, sizeof d->sealing_key, text, strlen(text));
+    d->has_sealing_key = n == (int)sizeof d->sealing_key;
+    return d->has_sealing_key ||
+           bad(a->http, id, "sealing_key", "sealing_key: 32 bytes (an X25519 public key) in base64 are expected");
+}
+
+static void set_text(char *out, size_t cap, const char *value) {
+    if (value)
+        snprintf(out, cap, "%s", value);
+}
+
+static bool take_token(struct api_devices *a, http_id id, const char *token, struct device *d, uint64_t now_ms) {
+    size_t len = token ? strlen(token) : 0;
+    if (!token)
+        return d->token[0] || bad(a->http, id, "token", "token: the device token of PushKit in hex is needed");
+    if (len == 0 || len % 2 != 0 || strspn(token, "0123456789abcdefABCDEF") != len)
+        return bad(a->http, id, "token", "token: an even number of hex digits is expected, as PushKit's token has");
+    if (strcmp(d->token, token) != 0) {
+        d->token_updated_ms = now_ms;
+        d->health = DEVICE_OK; /* a new token is a new chance */
+        d->health_reason[0] = 0;
+    }
+    snprintf(d->token, sizeof d->token, "%s", token);
+    return true;
+}
+
+/* What the body says, onto what is known. */
+static bool apply(struct api_devices *a, http_id id, const json_t *json, struct device *d, bool *rotate,
+                  uint64_t now_ms) {
+    struct device_body b = {0};
+    struct field_error fe;
+    char token[APNS_TOKEN_MAX_CHARS + 1];
+    if (fields_read(&b, json, fields, sizeof fields / sizeof *fields, "", &fe) != 0) {
+        http_problem(a->http, id, 422, "bad-field", fe.field, "%s", fe.text.s);
+        return false;
+    }
+    if (!take_rfc8599(a, id, &b, token))
+        return false;
+    set_text(d->user, sizeof d->user, b.user);
+    set_text(d->app, sizeof d->app, b.app);
+    set_text(d->app_version, sizeof d->app_version, b.app_version);
+    set_text(d->os_version, sizeof d->os_version, b.os_version);
+    if (!d->user[0])
+        return bad(a->http, id, "user", "user: whose phone this is, is needed");
+    const struct config_app *app = config_app(a->config, d->app);
+    if (!app)
+        return bad(a->http, id, "app",
+                   d->app[0] ? "app: no app of this gateway has that name"
+                             : "app: the name of an app of this gateway is needed");
+    if (b.environment)
+        d->sandbox = strcmp(b.environment, "sandbox") == 0;
+    else if (d->created_ms == now_ms)
+        d->sandbox = app->environment == CONFIG_ENV_SANDBOX;
+    for (int i = 0; b.ui && uis[i]; i++)
+        if (strcmp(uis[i], b.ui) == 0)
+            d->ui = (enum device_ui)i;
+    *rotate = *rotate || b.rotate_secret;
+    return take_token(a, id, b.token, d, now_ms) && take_sealing_key(a, id, b.sealing_key, d) &&
+           take_modes(a, id, json_object_get(json, "handoff"), d);
+}
+
+static void on_stored(int err, void *arg) {
+    struct pending *p = arg;
+    if (err == 0) {
+        http_reply_json(p->http, p->id, p->status, p->body, NULL, 0);
+    } else {
+        json_decref(p->body);
+        http_problem(p->http, p->id, 503, "store", NULL, "the database does not take writes: %s", err_str(err));
+    }
+    free(p);
+}
+
+static struct pending *pending_new(struct http *h, http_id id, int status, json_t *body) {
+    struct pending *p = calloc(1, sizeof *p);
+    if (p)
+        *p = (struct pending){h, id, status, body};
+    return p;
+}
+
+static json_t *parse(struct api_devices *a, const struct http_request *r) {
+    json_error_t why;
+    if (strncasecmp(r->content_type, "application/json", 16) != 0) {
+        http_problem(a->http, r->id, 415, "unsupported-media-type", "content-type", "application/json is expected");
+        return NULL;
+    }
+    json_t *o = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES, &why);
+    if (json_is_object(o))
+        return o;
+    if (o)
+        http_problem(a->http, r->id, 400, "bad-json", NULL, "the body is not a JSON object");
+    else
+        http_problem(a->http, r->id, 400, "bad-json", NULL, "the body is not JSON: line %d, column %d: %s", why.line,
+                     why.column, why.text);
+    json_decref(o);
+    return NULL;
+}
+
+static bool name_ok(const char *s) {
+    size_t len = strlen(s);
+    return len > 0 && len < DEVICE_ID_BYTES && utf8_valid(s, len) && !strpbrk(s, "/\"\\ ");
+}
+
+static void put_device(const struct http_request *r, void *arg) {
+    struct api_devices *a = arg;
+    uint64_t now_ms = clock_wall_ms();
+    struct device d = {.handoff = {MEDIA_MODE_DTLS}, .handoff_count = 1, .created_ms = now_ms};
+    char secret[SECRET_TOKEN_BYTES];
+    if (!name_ok(r->params[0])) {
+        http_problem(a->http, r->id, 400, "bad-field", "device",
+                     "the device's name has 1 to 128 bytes without blanks, quotes and slashes");
+        return;
+    }
+    const struct device *known = devices_get(a->devices, r->tenant, r->params[0]);
+    bool rotate = !known;
+    if (known)
+        d = *known;
+    snprintf(d.id, sizeof d.id, "%s", r->params[0]);
+    snprintf(d.tenant, sizeof d.tenant, "%s", r->tenant);
+    json_t *json = parse(a, r);
+    if (!json)
+        return;
+    bool good = apply(a, r->id, json, &d, &rotate, now_ms);
+    json_decref(json);
+    if (!good)
+        return;
+    d.updated_ms = now_ms;
+    if (rotate)
+        secret_hash(d.secret_hash, secret_token_new(secret, "wd"));
+    json_t *body = device_json(&d);
+    if (rotate)
+        json_object_set_new(body, "device_secret", json_string(secret));
+    secret_wipe(secret, sizeof secret);
+    struct pending *p = pending_new(a->http, r->id, known ? 200 : 201, body);
+    if (!p || devices_put(a->devices, &d, on_stored, p) != 0) {
+        free(p);
+        json_decref(body);
+        http_problem(a->http, r->id, 503, "memory", NULL, "out of memory");
+    }
+}
+
+static const struct device *find_or_404(struct api_devices *a, const struct http_request *r) {
+    const struct device *d = devices_get(a->devices, r->tenant, r->params[0]);
+    if (!d)
+        http_problem(a->http, r->id, 404, "not-found", NULL, "no device of that name is registered");
+    return d;
+}
+
+static void get_device(const struct http_request *r, void *arg) {
+    struct api_devices *a = arg;
+    const struct device *d = find_or_404(a, r);
+    if (d)
+        http_reply_json(a->http, r->id, 200, device_json(d), NULL, 0);
+}
+
+static void delete_device(const struct http_request *r, void *arg) {
+    struct api_devices *a = arg;
+    if (!find_or_404(a, r))
+        return;
+    struct pending *p = pending_new(a->http, r->id, 204, NULL);
+    if (!p || devices_delete(a->devices, r->tenant, r->params[0], on_stored, p) != 0) {
+        free(p);
+        http_problem(a->http, r->id, 503, "memory", NULL, "out of memory");
+    }
+}
+
+static void list_devices(const struct http_request *r, void *arg) {
+    struct api_devices *a = arg;
+    const struct device *found[LIMIT_MAX];
+    char limit_text[8], cursor[DEVICE_ID_BYTES];
+    size_t limit = LIMIT_DEFAULT;
+    if (http_query_get(r, "limit", limit_text, sizeof limit_text) == 0) {
+        char *end;
+        limit = strtoul(limit_text, &end, 10);
+        if (*end || limit < 1 || limit > LIMIT_MAX) {
+            http_problem(a->http, r->id, 400, "bad-field", "limit", "limit: 1 to %d is expected", LIMIT_MAX);
+            return;
+        }
+    }
+    http_query_get(r, "cursor", cursor, sizeof cursor);
+    size_t n = devices_list(a->devices, r->tenant, cursor, found, limit);
+    json_t *list = json_array(), *next = n == limit && n > 0 ? json_string(found[n - 1]->id) : json_null();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, device_json(found[i]));
+    http_reply_json(a->http, r->id, 200, json_pack("{s:o,s:o}", "devices", list, "next_cursor", next), NULL, 0);
+}
+
+const struct http_route api_devices_routes[] = {
+    {"PUT", "/v1/devices/{device}", HTTP_AUTH_TOKEN, CONFIG_SCOPE_DEVICES, put_device},
+    {"GET", "/v1/devices/{device}", HTTP_AUTH_TOKEN, CONFIG_SCOPE_DEVICES, get_device},
+    {"DELETE", "/v1/devices/{device}", HTTP_AUTH_TOKEN, CONFIG_SCOPE_DEVICES, delete_device},
+    {"GET", "/v1/devices", HTTP_AUTH_TOKEN, CONFIG_SCOPE_DEVICES, list_devices},
+};
+const size_t api_devices_route_count = sizeof api_devices_routes / sizeof *api_devices_routes;

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the live calls share. A call is a state machine (call_fsm) whose actions are carried out here.
+ *
+ *   calls.c        the table of calls, steps and their actions, time
+ *   calls_create.c a new call, from a request to its first push
+ *   calls_push.c   pushes, their results, receipts, the ledger
+ *   calls_media.c  far leg, near leg, events of the media plane
+ *   calls_phone.c  connections of phones (wakegate.v1)
+ *   calls_store.c  rows, idempotency keys, what a restart finds
+ *   call_json.c    the resource documents
+ */
+#ifndef GATEWAY_CALLS_PRIV_H
+#define GATEWAY_CALLS_PRIV_H
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/secret.h"
+#include "base/slots.h"
+#include "gateway/attach.h"
+#include "gateway/call_fsm.h"
+#include "gateway/calls.h"
+#include "gateway/handoff.h"
+#include "gateway/ledger.h"
+#include "gateway/push.h"
+
+#include <uthash.h>
+
+#define CALL_LINGER_MS      120000 /* a late waker is told the truth for so long */
+#define CALLS_SWEEP_MS      50     /* how late a ring's end may be noticed */
+#define CALL_CANDIDATES_MAX 8      /* addresses in an SDP: a few interfaces, both families */
+#define CALL_TIMELINE_MAX   256    /* events kept of a call; a healthy one has about 20 */
+#define IDEMPOTENCY_MS      (24ULL * 3600 * 1000)
+#define IDEMPOTENCY_MAX     500000 /* keys in memory, some 2 KiB each with their answer */
+#define PHONE_KEY_BYTES     (DEVICE_TENANT_BYTES + DEVICE_ID_BYTES)
+#define PHONES_MAX          100000
+
+enum call_delivery { CALL_BY_PUSH, CALL_BY_CONNECTION };
+enum push_state {
+    PUSH_NONE,
+    PUSH_QUEUED,
+    PUSH_ACCEPTED,
+    PUSH_REJECTED, /* by APNs */
+    PUSH_FAILED,   /* no answer, or it could not be made */
+    PUSH_EXPIRED,
+    PUSH_WITHDRAWN
+};
+
+struct call;
+
+/* One phone of a call. */
+struct call_device {
+    struct call *call;
+    unsigned index;
+    char id[DEVICE_ID_BYTES];
+    char app_version[DEVICE_VERSION_BYTES], os_version[DEVICE_VERSION_BYTES];
+    enum call_delivery delivery;
+    enum media_mode mode;
+    char push[UUID_BYTES]; /* "" over the connection */
+    enum push_state push_state;
+    struct ledger ledger; /* with a push */
+    struct apns_credential *credential;
+    apns_push_id queued;
+    char token_hash[SECRET_HASH_BYTES]; /* of the push's attach token; "" before there is one */
+    UT_hash_handle by_token;
+};
+
+/* The near leg: how the one phone that gets the media gets it. */
+struct call_near {
+    int device; /* -1: nobody yet */
+    enum media_mode mode;
+    struct ice_lite ice;
+    char phone_ufrag[HANDOFF_UFRAG_BYTES];
+    struct buf handoff; /* the object when it is ready; may hold keys until `taken` */
+    bool told, taken, answered_sdp;
+};
+
+struct call {
+    struct calls *owner;
+    slot_id slot;
+    char id[UUID_BYTES];
+    char tenant[DEVICE_TENANT_BYTES], callee[DEVICE_ID_BYTES];
+    char handle[PUSH_NAME_BYTES], name[PUSH_NAME_BYTES];
+    bool video, started;
+    const struct config_route *route;
+    const struct config_app *app;
+    json_t *data;
+    struct call_fsm fsm;
+    struct call_device *devices;
+    unsigned device_count;
+
+    uint64_t request_us;                                                     /* monotonic */
+    uint64_t request_wall_us, created_ms, expires_ms, answered_ms, ended_ms; /* Unix */
+    json_t *timeline;
+
+    media_id media; /* 0: none, or given back */
+    unsigned worker;
+    bool close_wanted; /* the worker's queue was full when the media was to be given back */
+    struct sdp *offer;
+    enum media_profile profile; /* of the far leg, once its handshake is done */
+    struct call_near near;
+    struct media_call_stats stats;
+
+    bool dirty;           /* the stored document is behind */
+    unsigned writes;      /* rows on their way to the store */
+    http_id delete_reply; /* a DELETE that waits for the store */
+
+    struct call *prev, *next; /* in calls.live or calls.ended */
+    UT_hash_handle hh, by_media;
+};
+
+/* A phone's connection. */
+struct phone {
+    ws_id ws;
+    bool hello, whole; /* whole: by device secret, good for all calls of the device; else for `call` alone */
+    char tenant[DEVICE_TENANT_BYTES], device[DEVICE_ID_BYTES];
+    char key[PHONE_KEY_BYTES];
+    slot_id call;
+    slot_id told[4]; /* calls that it has been told of, the latest ones */
+    unsigned told_next, errors;
+    bool joining; /* the `call` message is being made, and takes the handoff with it */
+    uint64_t opened_ms;
+    UT_hash_handle hh, by_device;
+};
+
+/* What a phone last said of itself; outlives its connection for a while. */
+struct phone_state {
+    char key[PHONE_KEY_BYTES];
+    bool foreground, on_call;
+    uint64_t at_ms;
+    UT_hash_handle hh;
+};
+
+struct idempotency {
+    char *key; /* tenant, newline, key */
+    char body_hash[SECRET_HASH_BYTES], call[UUID_BYTES];
+    char *response; /* of the 201; NULL until the call is stored */
+    uint64_t created_ms;
+    http_id *waiting; /* the same request again, before the first one was answered */
+    size_t waiting_count;
+    UT_hash_handle hh;
+};
+
+/* Of a push on its way; outlives its call, and the calls too. */
+struct push_ctx {
+    struct calls *calls; /* NULL when they are gone */
+    slot_id call;
+    unsigned device;
+    struct push_ctx *prev, *next;
+};
+
+struct calls {
+    struct calls_deps d;
+    struct http *http;
+    struct slots *slots; /* struct call */
+    struct call *by_id, *by_media, *live, *ended;
+    struct call_device *by_token;
+    struct phone *phones, *phones_by_device;
+    struct phone_state *states;
+    struct idempotency *keys;
+    struct push_ctx *pushes;
+    size_t live_count, live_max, attached_count;
+    uint64_t slow_ms; /* when the slow part of the sweep ran last */
+    bool draining, closing, done_told;
+    unsigned writes, handles; /* store operations and libuv handles that calls_close waits for */
+    void (*done)(void *arg);
+    void *done_arg;
+    uv_poll_t poll;
+    uv_timer_t sweep;
+    struct addr candidates[CALL_CANDIDATES_MAX]; /* without ports */
+    size_t candidate_count;
+    uint64_t candidates_ms;
+    struct metric *m_live, *m_attached, *m_answer, *m_pushed, *m_requests;
+};
+
+/* calls.c */
+struct call *calls_get(const struct calls *cs, slot_id slot);
+struct call *calls_find(const struct calls *cs, const char *tenant, const char *id); /* tenant NULL: any */
+struct call *calls_add(struct calls *cs);
+void calls_remove(struct call *c);
+/* Feed the state machine and carry out what it says. Returns 0 or E_STATE. The call stays valid. */
+int call_step(struct call *c, enum call_input_kind kind, unsigned device);
+/* Add an event at a monotonic time (0: now). fields is stolen; NULL: none. */
+void call_note(struct call *c, uint64_t at_us, const char *event, json_t *fields);
+void call_note_device(struct call *c, uint64_t at_us, const char *event, unsigned device);
+uint64_t call_wall_ms(const struct call *c, uint64_t mono_us); /* 0 stays 0 */
+int call_device_by_id(const struct call *c, const char *device);
+
+/* calls_create.c */
+struct call_request {
+    const char *callee, *handle, *name, *offer, *tenant;
+    const json_t *caller, *data;
+    bool video;
+    long long ring_timeout_s;
+    uint64_t received_us;
+};
+struct call_refusal {
+    int status;
+    const char *type, *field; /* field: NULL when none */
+    struct err_text detail;
+};
+/* A new call, not stored and not started. answer gets the SDP answer when there was an offer. */
+int call_create(struct call **cp, struct calls *cs, const struct call_request *rq, struct buf *answer,
+                struct call_refusal *no);
+/* It is stored: ring the phones. */
+void call_start(struct call *c);
+
+/* calls_push.c */
+void call_push(struct call *c, unsigned device);
+void call_withdraw(struct call *c, unsigned device);
+/* Returns 0, or E_NOTFOUND when the push is none of this phone. */
+int call_receipt(struct call *c, unsigned device, const struct receipt *r);
+void call_ledger_tick(struct call *c, uint64_t wall_ms);
+bool call_ledger_open(const struct call *c);
+const char *push_state_name(enum push_state s);
+
+/* calls_media.c */
+int calls_media_start(struct calls *cs);
+int call_media_open(struct call *c, struct buf *answer, struct call_refusal *no);
+void call_hand_over(struct call *c, unsigned device);
+void call_media_close(struct call *c);
+/* The phone took the keys: what is left of them here is wiped. Returns 0 or E_STATE. */
+int call_keys_taken(struct call *c, unsigned device);
+/* The phone's SDP of mode dtls. E_STATE: there is nothing to answer; E_MALFORMED, E_UNSUPPORTED with a sentence. */
+int call_near_sdp(struct call *c, unsigned device, const char *sdp, struct err_text *et);
+const char *calls_attach_url(struct calls *cs, char out[static PUSH_URL_BYTES]);
+
+/* calls_phone.c */
+struct phone *phone_of(const struct calls *cs, const char *tenant, const char *device);
+void phone_known(const struct calls *cs, const char *tenant, const char *device, struct ledger_known *known);
+void phone_note_state(struct calls *cs, const char *key, const char *app_state, int on_call);
+void phone_key(char out[static PHONE_KEY_BYTES], const char *tenant, const char *device);
+/* A call rings at a phone that is attached. */
+void phone_offer(struct phone *p, struct call *c, unsigned device);
+void phone_tell_handoff(struct call *c);
+void phone_tell_over(struct call *c, unsigned device, enum call_reason reason);
+void phone_send_data(struct call *c, const uint8_t *p, size_t len);
+void phones_sweep(struct calls *cs, uint64_t now_ms);
+void phones_free(struct calls *cs);
+
+/* calls_store.c */
+void call_store(struct call *c, const struct idempotency_row *idem, store_done_cb cb, void *arg);
+void call_store_push(struct call *c, unsigned device);
+struct idempotency *idempotency_find(const struct calls *cs, const char *tenant, const char *key);
+struct idempotency *idempotency_add(struct calls *cs, const char *tenant, const char *key);
+void idempotency_remove(struct calls *cs, struct idempotency *i);
+void idempotency_sweep(struct calls *cs, uint64_t wall_ms);
+void idempotency_free(struct calls *cs);
+/* A store operation has called back. */
+void calls_written(struct calls *cs);
+
+/* call_json.c */
+json_t *call_json(const struct call *c);
+json_t *call_json_created(const struct call *c, const char *answer);
+json_t *call_json_time(uint64_t wall_ms); /* null for 0 */
+
+/* api_receipts.c */
+void api_receipt_post(const struct http_request *r, void *arg);
+
+#endif

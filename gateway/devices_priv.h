@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What changes the registry: used by api_devices.c and at start. Thread: loop. */
+#ifndef GATEWAY_DEVICES_PRIV_H
+#define GATEWAY_DEVICES_PRIV_H
+
+#include "gateway/devices.h"
+#include "gateway/store.h"
+
+int devices_new(struct devices **dp, struct store *store);
+struct devices *devices_free(struct devices *d);
+/* From the store, at start. */
+void devices_load(struct devices *d, const struct device *dev);
+/* Insert or replace, in memory at once and in the store; cb comes when it is durable. Returns 0, E_NOMEM. */
+int devices_put(struct devices *d, const struct device *dev, store_done_cb cb, void *arg);
+/* Returns 0, E_NOTFOUND, E_NOMEM; cb comes when it is durable. */
+int devices_delete(struct devices *d, const char *tenant, const char *id, store_done_cb cb, void *arg);
+/* The devices of a tenant in the order of their ids, those after `after` ("": from the first), at most max. */
+size_t devices_list(const struct devices *d, const char *tenant, const char *after, const struct device **out,
+                    size_t max);
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/http.h"
+
+#include "base/secret.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROBLEM_BASE "https://wakegate.dev/problems/"
+
+struct http {
+    struct httpd *httpd;
+    struct http_config cfg;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+static const char *status_title(int status) {
+    static const struct {
+        int status;
+        const char *title;
+    } titles[] = {{400, "Bad Request"},
+                  {401, "Unauthorized"},
+                  {403, "Forbidden"},
+                  {404, "Not Found"},
+                  {405, "Method Not Allowed"},
+                  {409, "Conflict"},
+                  {411, "Length Required"},
+                  {413, "Content Too Large"},
+                  {415, "Unsupported Media Type"},
+                  {422, "Unprocessable Content"},
+                  {429, "Too Many Requests"},
+                  {431, "Request Header Fields Too Large"},
+                  {500, "Internal Server Error"},
+                  {503, "Service Unavailable"}};
+    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
+        if (titles[i].status == status)
+            return titles[i].title;
+    return "Error";
+}
+
+/* Replies */
+
+void http_reply(struct http *h, http_id id, int status, const char *content_type, const void *body, size_t len,
+                const struct http_header *more, size_t more_count) {
+    char labels[32];
+    struct http_header headers[HTTPD_HEADERS_MAX] = {{"cache-control", "no-store"},
+                                                     {"x-content-type-options", "nosniff"}};
+    size_t n = 2;
+    if (status == 401)
+        headers[n++] = (struct http_header){"www-authenticate", "Bearer"};
+    for (size_t i = 0; i < more_count && n < HTTPD_HEADERS_MAX; i++)
+        headers[n++] = more[i];
+    snprintf(labels, sizeof labels, "status=\"%d\"", status);
+    metric_add(metrics_counter(h->cfg.metrics, "wakegate_http_requests_total", "API requests by status.", labels), 1);
+    httpd_reply(h->httpd, id, status, len ? content_type : NULL, body, len, headers, n);
+}
+
+void http_reply_json(struct http *h, http_id id, int status, json_t *body, const struct http_header *headers,
+                     size_t header_count) {
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    http_reply(h, id, status, "application/json", text, text ? strlen(text) : 0, headers, header_count);
+    if (text)
+        secret_free(text, strlen(text)); /* a device's secret is shown once */
+    json_decref(body);
+}
+
+void http_problem(struct http *h, http_id id, int status, const char *type, const char *field, const char *fmt, ...) {
+    char detail[ERR_TEXT_BYTES], uri[128];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(detail, sizeof detail, fmt, ap);
+    va_end(ap);
+    snprintf(uri, sizeof uri, PROBLEM_BASE "%s", type);
+    json_t *o = json_pack("{s:s,s:s,s:i}", "type", uri, "title", status_title(status), "status", status);
+    /* What is not UTF-8 came from outside; the sentence then goes without it. */
+    if (json_object_set_new(o, "detail", json_string(detail)) != 0)
+        json_object_set_new(o, "detail", json_string("the request holds bytes that are not UTF-8"));
+    if (field)
+        json_object_set_new(o, "field", json_string(field));
+    char *text = json_dumps(o, JSON_COMPACT);
+    http_reply(h, id, status, "application/problem+json", text, text ? strlen(text) : 0, NULL, 0);
+    free(text);
+    json_decref(o);
+}
+
+int ws_send_text(struct http *h, ws_id id, const char *p, size_t len) {
+    return httpd_ws_send(h->httpd, id, p, len, false);
+}
+
+int ws_send_binary(struct http *h, ws_id id, const uint8_t *p, size_t len) {
+    return httpd_ws_send(h->httpd, id, p, len, true);
+}
+
+void ws_close(struct http *h, ws_id id, int code, const char *reason) {
+    httpd_ws_close(h->httpd, id, code, reason);
+}
+
+int http_query_get(const struct http_request *r, const char *name, char *out, size_t cap) {
+    return httpd_arg(r->raw, name, out, cap) ? 0 : E_NOTFOUND;
+}
+
+/* Requests */
+
+/* "/v1/calls/{id}/timeline" against a path; each placeholder takes one segment. */
+static bool pattern_matches(const char *pattern, const char *path, char params[HTTP_PARAMS_MAX][HTTP_PARAM_BYTES]) {
+    size_t count = 0;
+    while (*pattern && *path) {
+        if (*pattern == '{') {
+            size_t n = strcspn(path, "/");
+            if (n == 0 || n >= HTTP_PARAM_BYTES || count == HTTP_PARAMS_MAX)
+                return false;
+            memcpy(params[count], path, n);
+            params[count++][n] = 0;
+            path += n;
+            pattern += strcspn(pattern, "}") + 1;
+        } else if (*pattern++ != *path++) {
+            return false;
+        }
+    }
+    return *pattern == 0 && *path == 0;
+}
+
+/* The tokens' hashes are all compared, so that the time tells nothing about which one was nearly right. */
+static const struct config_token *find_token(const struct config *c, const char *bearer) {
+    char hash[SECRET_HASH_BYTES];
+    const struct config_token *found = NULL;
+    secret_hash(hash, bearer);
+    for (unsigned i = 0; i < c->auth.tokens_count; i++)
+        if (secret_eq(hash, c->auth.tokens[i].sha256))
+            found = &c->auth.tokens[i];
+    return found;
+}
+
+static bool authenticate(struct http *h, const struct http_route *route, struct http_request *r) {
+    const char *header = r->raw->authorization;
+    r->bearer = strncasecmp(header, "bearer ", 7) == 0 ? header + 7 + strspn(header + 7, " ") : "";
+    if (route->auth == HTTP_AUTH_NONE)
+        return true;
+    if (!*r->bearer) {
+        http_problem(h, r->id, 401, "unauthorized", "authorization", "Authorization: Bearer TOKEN is needed");
+        return false;
+    }
+    const struct config_token *t = find_token(h->cfg.config, r->bearer);
+    if (t) {
+        r->tenant = t->tenant;
+        r->principal = t->name;
+        r->scopes = t->scopes;
+    }
+    if (route->auth == HTTP_AUTH_BEARER)
+        return true;
+    if (!t) {
+        http_problem(h, r->id, 401, "unauthorized", "authorization",
+                     "this token is not known; `wakegate token new` makes one");
+        return false;
+    }
+    if (!(t->scopes & route->scope)) {
+        http_problem(h, r->id, 403, "forbidden", "authorization",
+                     "the token \"%s\" does not have the scope that this needs", t->name);
+        return false;
+    }
+    return true;
+}
+
+static void no_route(struct http *h, const struct http_request *r, const char *allow) {
+    if (!*allow) {
+        http_problem(h, r->id, 404, "not-found", NULL, "no such resource: %.128s", r->path);
+        return;
+    }
+    struct http_header header = {"allow", allow};
+    if (strcmp(r->method, "OPTIONS") == 0)
+        http_reply(h, r->id, 204, NULL, NULL, 0, &header, 1);
+    else
+        http_problem(h, r->id, 405, "method-not-allowed", NULL, "%s is not possible here; %s", r->method, allow);
+}
+
+static void on_request(const struct httpd_request *raw, void *arg) {
+    struct http *h = arg;
+    char params[HTTP_PARAMS_MAX][HTTP_PARAM_BYTES] = {"", ""}, allow[64] = "";
+    struct http_request r = {
+        .id = raw->id,
+        .method = raw->method,
+        .path = raw->path,
+        .params = {params[0], params[1]},
+        .body = raw->body,
+        .body_len = raw->body_len,
+        .content_type = raw->content_type,
+        .accept = raw->accept,
+        .idempotency_key = raw->idempotency_key,
+        .if_match = raw->if_match,
+        .last_event_id = raw->last_event_id,
+        .bearer = "",
+        .tenant = "",
+        .principal = "",
+        .received_us = raw->received_us,
+        .raw = raw,
+    };
+    const char *method = strcmp(raw->method, "HEAD") == 0 ? "GET" : raw->method;
+    for (size_t a = 0; a < h->cfg.api_count; a++) {
+        for (size_t i = 0; i < h->cfg.apis[a].count; i++) {
+            const struct http_route *route = &h->cfg.apis[a].routes[i];
+            if (!pattern_matches(route->pattern, raw->path, params))
+                continue;
+            if (strcmp(route->method, method) != 0) {
+                snprintf(allow + strlen(allow), sizeof allow - strlen(allow), "%s%s", *allow ? ", " : "",
+                         route->method);
+                continue;
+            }
+            if (authenticate(h, route, &r))
+                route->fn(&r, h->cfg.apis[a].arg);
+            return;
+        }
+    }
+    no_route(h, &r, allow);
+}
+
+static void on_refused(http_id id, int status, const char *detail, void *arg) {
+    http_problem(arg, id, status, "refused", NULL, "%s", detail);
+}
+
+/* WebSocket callbacks go straight to their owner. */
+
+static void on_ws_open(ws_id id, const struct addr *peer, void *arg) {
+    struct http *h = arg;
+    h->cfg.ws.open(id, peer, h->cfg.ws_arg);
+}
+
+static void on_ws_text(ws_id id, const char *p, size_t len, void *arg) {
+    struct http *h = arg;
+    h->cfg.ws.text(id, p, len, h->cfg.ws_arg);
+}
+
+static void on_ws_binary(ws_id id, const uint8_t *p, size_t len, void *arg) {
+    struct http *h = arg;
+    h->cfg.ws.binary(id, p, len, h->cfg.ws_arg);
+}
+
+static void on_ws_closed(ws_id id, void *arg) {
+    struct http *h = arg;
+    h->cfg.ws.closed(id, h->cfg.ws_arg);
+}
+
+int http_start(struct http **hp, const struct http_config *cfg, struct err_text *et) {
+    struct http *h = calloc(1, sizeof *h);
+    struct err_text why = {""};
+    const struct config_listen *l = &cfg->config->listen;
+    if (!h)
+        return err_say(et, E_NOMEM, "out of memory");
+    h->cfg = *cfg;
+    struct httpd_config hc = {
+        .loop = cfg->loop,
+        .listen = l->api,
+        .certificate_file = l->tls ? l->tls->certificate_file : NULL,
+        .key_file = l->tls ? l->tls->key_file : NULL,
+        .body_max_bytes = HTTP_BODY_MAX_BYTES,
+        .message_max_bytes = WS_MESSAGE_MAX_BYTES,
+        .queue_max_bytes = WS_QUEUE_MAX_BYTES,
+        .request = on_request,
+        .refused = on_refused,
+        .ws_path = "/v1/attach",
+        .ws_protocol = "wakegate.v1",
+        .ws = {on_ws_open, on_ws_text, on_ws_binary, on_ws_closed},
+        .arg = h,
+    };
+    int err = httpd_start(&h->httpd, &hc, &why);
+    if (err != 0) {
+        free(h);
+        return err_say(et, err, "listen.api: %s", why.s);
+    }
+    *hp = h;
+    return 0;
+}
+
+static void on_closed(void *arg) {
+    struct http *h = arg;
+    void (*done)(void *) = h->done;
+    void *done_arg = h->done_arg;
+    free(h);
+    done(done_arg);
+}
+
+void http_close(struct http *h, void (*done)(void *arg), void *arg) {
+    h->done = done;
+    h->done_arg = arg;
+    httpd_close(h->httpd, on_closed, h);
+}
+
+const struct addr *http_address(const struct http *h) {
+    return httpd_address(h->httpd);
+}

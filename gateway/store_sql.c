@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/store_sql.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+struct store_db {
+    sqlite3 *db;
+    sqlite3_stmt *statements[STORE_STATEMENTS];
+    int lock_fd;
+};
+
+/* Forward only: entry i brings a database of version i to i + 1 (PRAGMA user_version). */
+static const char *const migrations[] = {
+    "CREATE TABLE devices (tenant TEXT NOT NULL, id TEXT NOT NULL, user TEXT NOT NULL, app TEXT NOT NULL, token TEXT "
+    "NOT NULL,"
+    " sandbox INTEGER NOT NULL, ui INTEGER NOT NULL, handoff TEXT NOT NULL, sealing_key TEXT NOT NULL, app_version "
+    "TEXT NOT NULL,"
+    " os_version TEXT NOT NULL, secret_hash TEXT NOT NULL, health INTEGER NOT NULL, health_reason TEXT NOT NULL,"
+    " created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, token_updated_ms INTEGER NOT NULL, PRIMARY KEY "
+    "(tenant, id));"
+    "CREATE TABLE calls (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, callee TEXT NOT NULL, state TEXT NOT NULL,"
+    " created_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, doc TEXT NOT NULL, timeline TEXT NOT NULL);"
+    "CREATE INDEX calls_by_time ON calls (tenant, created_ms);"
+    "CREATE INDEX calls_by_end ON calls (ended_ms);"
+    "CREATE TABLE pushes (id TEXT PRIMARY KEY, call TEXT NOT NULL, device TEXT NOT NULL, tenant TEXT NOT NULL, app "
+    "TEXT NOT NULL,"
+    " app_version TEXT NOT NULL, os_version TEXT NOT NULL, predicted INTEGER NOT NULL, predicted_why TEXT NOT NULL,"
+    " observed INTEGER NOT NULL, reported TEXT NOT NULL, report_error TEXT NOT NULL, outcome TEXT NOT NULL,"
+    " status INTEGER NOT NULL, reason TEXT NOT NULL, queued_ms INTEGER NOT NULL, written_ms INTEGER NOT NULL,"
+    " answered_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, reported_ms INTEGER NOT NULL, attached_ms INTEGER "
+    "NOT NULL);"
+    "CREATE INDEX pushes_by_device ON pushes (tenant, device, queued_ms);"
+    "CREATE INDEX pushes_by_call ON pushes (call);"
+    "CREATE TABLE idempotency (tenant TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL, call TEXT NOT NULL,"
+    " response TEXT NOT NULL, created_ms INTEGER NOT NULL, PRIMARY KEY (tenant, key));",
+};
+#define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
+
+static const char *const sql[STORE_STATEMENTS] = {
+    [STORE_DEVICE_PUT] = "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STORE_DEVICE_DELETE] = "DELETE FROM devices WHERE tenant = ? AND id = ?",
+    [STORE_DEVICES_ALL] = "SELECT * FROM devices ORDER BY created_ms",
+    [STORE_CALL_PUT] = "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?)",
+    [STORE_CALL_GET] = "SELECT * FROM calls WHERE tenant = ? AND id = ?",
+    /* ?2 and ?3: "" is any; ?4, ?5: the cursor, 0 is from the newest */
+    [STORE_CALL_LIST] = "SELECT * FROM calls WHERE tenant = ?1 AND (?2 = '' OR state = ?2) AND (?3 = '' OR callee = ?3)"
+                        " AND (?4 = 0 OR created_ms < ?4 OR (created_ms = ?4 AND id < ?5))"
+                        " ORDER BY created_ms DESC, id DESC LIMIT ?6",
+    [STORE_CALLS_LIVE] = "SELECT * FROM calls WHERE state <> 'ended'",
+    [STORE_PUSH_PUT] = "INSERT OR REPLACE INTO pushes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STORE_PUSH_LIST] =
+        "SELECT * FROM pushes WHERE tenant = ?1 AND (?2 = '' OR device = ?2) ORDER BY queued_ms DESC LIMIT ?3",
+    [STORE_PUSHES_OPEN] = "SELECT * FROM pushes WHERE outcome = ''",
+    [STORE_IDEMPOTENCY_PUT] = "INSERT OR REPLACE INTO idempotency VALUES (?,?,?,?,?,?)",
+    [STORE_IDEMPOTENCY_ALL] = "SELECT * FROM idempotency",
+    [STORE_PRUNE_PUSHES] =
+        "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?)",
+    [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE ended_ms > 0 AND ended_ms < ?",
+    [STORE_PRUNE_IDEMPOTENCY] = "DELETE FROM idempotency WHERE created_ms < ?",
+};
+
+static int err_of(int code) {
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_DONE:
+    case SQLITE_ROW:
+        return 0;
+    case SQLITE_FULL:
+        return E_FULL;
+    case SQLITE_NOMEM:
+        return E_NOMEM;
+    default:
+        return E_IO;
+    }
+}
+
+/* Two gateways on one database would both ring the same phones. The lock goes with the process, however it ends. */
+static int take_lock(struct store_db *d, const char *path, struct err_text *et) {
+    char name[4096];
+    snprintf(name, sizeof name, "%s.lock", path);
+    d->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (d->lock_fd < 0)
+        return err_say(et, E_IO, "store.url: %s: %s", name, strerror(errno));
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_say(et, E_CONFLICT, "store.url: %s is in use by another gateway; give each its own database", path);
+    return 0;
+}
+
+static int read_version(struct store_db *d) {
+    sqlite3_stmt *st = NULL;
+    int version = -1;
+    if (sqlite3_prepare_v2(d->db, "PRAGMA user_version", -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+        version = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    return version;
+}
+
+static int migrate(struct store_db *d, const char *path, struct err_text *et) {
+    char text[64];
+    int version = read_version(d);
+    if (version < 0)
+        return err_say(et, E_IO, "store.url: %s: not a database: %s", path, sqlite3_errmsg(d->db));
+    if (version > SCHEMA_VERSION)
+        return err_say(et, E_UNSUPPORTED,
+                       "store.url: %s was written by a newer wakegate (schema %d, this one knows %d)", path, version,
+                       SCHEMA_VERSION);
+    for (; version < SCHEMA_VERSION; version++) {
+        snprintf(text, sizeof text, "PRAGMA user_version = %d", version + 1);
+        if (sqlite3_exec(d->db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK ||
+            sqlite3_exec(d->db, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
+            sqlite3_exec(d->db, text, NULL, NULL, NULL) != SQLITE_OK ||
+            sqlite3_exec(d->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+            return err_say(et, E_IO, "store.url: %s: schema %d cannot be made: %s", path, version + 1,
+                           sqlite3_errmsg(d->db));
+    }
+    return 0;
+}
+
+static int prepare(struct store_db *d, struct err_text *et) {
+    for (int i = 0; i < STORE_STATEMENTS; i++)
+        if (sqlite3_prepare_v3(d->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &d->statements[i], NULL) != SQLITE_OK)
+            return err_say(et, E_IO, "store.url: statement %d: %s", i, sqlite3_errmsg(d->db));
+    return 0;
+}
+
+int store_db_open(struct store_db **dp, const char *path, struct err_text *et) {
+    struct store_db *d = calloc(1, sizeof *d);
+    if (!d)
+        return err_say(et, E_NOMEM, "out of memory");
+    d->lock_fd = -1;
+    int err = take_lock(d, path, et);
+    if (err == 0 && sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                                    NULL) != SQLITE_OK)
+        err = err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
+    /* WAL with FULL: a commit that was told is on the disk, also when the power goes. */
+    if (err == 0 &&
+        (sqlite3_busy_timeout(d->db, 2000) != SQLITE_OK ||
+         sqlite3_exec(d->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK))
+        err = err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
+    if (err == 0)
+        err = migrate(d, path, et);
+    if (err == 0)
+        err = prepare(d, et);
+    if (err != 0)
+        d = store_db_close(d);
+    *dp = d;
+    return err;
+}
+
+struct store_db *store_db_close(struct store_db *d) {
+    if (!d)
+        return NULL;
+    for (int i = 0; i < STORE_STATEMENTS; i++)
+        sqlite3_finalize(d->statements[i]);
+    sqlite3_close(d->db);
+    if (d->lock_fd >= 0)
+        close(d->lock_fd);
+    free(d);
+    return NULL;
+}
+
+int store_db_begin(struct store_db *d) {
+    return err_of(sqlite3_exec(d->db, "BEGIN IMMEDIATE", NULL, NULL, NULL));
+}
+
+int store_db_commit(struct store_db *d) {
+    int err = err_of(sqlite3_exec(d->db, "COMMIT", NULL, NULL, NULL));
+    if (err != 0)
+        store_db_rollback(d);
+    return err;
+}
+
+void store_db_rollback(struct store_db *d) {
+    sqlite3_exec(d->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static int keep_row(struct store_rows *rows, sqlite3_stmt *st) {
+    rows->columns = (size_t)sqlite3_column_count(st);
+    struct store_value *grown = realloc(rows->values, (rows->count + 1) * rows->columns * sizeof *grown);
+    if (!grown)
+        return E_NOMEM;
+    rows->values = grown;
+    struct store_value *v = grown + rows->count * rows->columns;
+    memset(v, 0, rows->columns * sizeof *v);
+    rows->count++;
+    for (size_t i = 0; i < rows->columns; i++) {
+        if (sqlite3_column_type(st, (int)i) == SQLITE_INTEGER)
+            v[i].i = sqlite3_column_int64(st, (int)i);
+        else if (!(v[i].text = strdup(sqlite3_column_type(st, (int)i) == SQLITE_TEXT
+                                          ? (const char *)sqlite3_column_text(st, (int)i)
+                                          : "")))
+            return E_NOMEM;
+    }
+    return 0;
+}
+
+int store_db_run(struct store_db *d, const struct store_op *op, struct store_rows *rows) {
+    sqlite3_stmt *st = d->statements[op->statement];
+    int code, err = 0;
+    for (size_t i = 0; i < op->count; i++) {
+        if (op->in[i].text)
+            sqlite3_bind_text(st, (int)i + 1, op->in[i].text, -1, SQLITE_STATIC);
+        else
+            sqlite3_bind_int64(st, (int)i + 1, op->in[i].i);
+    }
+    while ((code = sqlite3_step(st)) == SQLITE_ROW && err == 0)
+        err = rows ? keep_row(rows, st) : 0;
+    if (err == 0)
+        err = err_of(code);
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+    return err;
+}
+
+void store_op_free(struct store_op *op) {
+    for (size_t i = 0; i < op->count; i++)
+        free(op->in[i].text);
+    op->count = 0;
+}
+
+void store_rows_free(struct store_rows *rows) {
+    for (size_t i = 0; i < rows->count * rows->columns; i++)
+        free(rows->values[i].text);
+    free(rows->values);
+    *rows = (struct store_rows){0};
+}
