@@ -29,6 +29,10 @@ static bool buf_grow(struct buf *b, size_t more) {
     return true;
 }
 
+void buf_reserve(struct buf *b, size_t bytes) {
+    buf_grow(b, bytes);
+}
+
 void buf_add(struct buf *b, const void *p, size_t len) {
     if (!buf_grow(b, len))
         return;

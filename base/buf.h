@@ -14,6 +14,8 @@ struct buf {
     bool oom;
 };
 
+/* Room for so many more bytes: what is added then does not move the memory, and leaves no copy of a secret behind. */
+void buf_reserve(struct buf *b, size_t bytes);
 void buf_add(struct buf *b, const void *p, size_t len);
 void buf_adds(struct buf *b, const char *s);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

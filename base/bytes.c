@@ -148,6 +148,14 @@ bool uuid_valid(const char *s) {
     return s[UUID_BYTES - 1] == 0;
 }
 
+char *uuid_lower(char out[static UUID_BYTES], const char *s) {
+    size_t n = 0;
+    for (; s[n] && n < UUID_BYTES - 1; n++)
+        out[n] = s[n] >= 'A' && s[n] <= 'Z' ? (char)(s[n] - 'A' + 'a') : s[n];
+    out[n] = 0;
+    return out;
+}
+
 /* Length of the UTF-8 sequence at s, or 0 when it is not valid (Unicode table 3-7). */
 static size_t utf8_sequence(const unsigned char *s, size_t left) {
     unsigned char low = 0x80, high = 0xbf;

@@ -28,6 +28,9 @@ char *uuid_new(char out[static UUID_BYTES]);
 /* 8-4-4-4-12 hex, either case. */
 bool uuid_valid(const char *s);
 
+/* Phones write UUIDs in upper case, we in lower. Cut at 36 characters. Returns out. */
+char *uuid_lower(char out[static UUID_BYTES], const char *s);
+
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool utf8_valid(const char *s, size_t len);
 

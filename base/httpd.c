@@ -315,13 +315,19 @@ static int on_http(struct lws *wsi, enum lws_callback_reasons reason, void *user
 
 /* WebSockets */
 
+/* Handoffs carry keys. */
+static void message_free(struct message *m) {
+    lws_explicit_bzero(m->p, LWS_PRE + m->len);
+    free(m);
+}
+
 static void ws_drop(struct httpd *h, ws_id id) {
     struct websocket *w = slots_get(h->websockets, id);
     struct message *m, *next;
     if (!w)
         return;
     LL_FOREACH_SAFE(w->queue, m, next) {
-        free(m);
+        message_free(m);
     }
     buf_wipe(&w->in);
     slots_release(h->websockets, id);
@@ -380,8 +386,7 @@ static int ws_writable(struct httpd *h, struct lws *wsi, struct session *s) {
         LL_DELETE(w->queue, m);
         w->queued_bytes -= m->len;
         int n = lws_write(wsi, m->p + LWS_PRE, m->len, m->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
-        lws_explicit_bzero(m->p, LWS_PRE + m->len); /* handoffs carry keys */
-        free(m);
+        message_free(m);
         if (n < 0)
             return -1;
     }
@@ -496,14 +501,12 @@ static int create(struct httpd *h, struct err_text *et) {
     const struct httpd_config *cfg = &h->cfg;
     char ip[ADDR_STR_BYTES];
     struct lws_context_creation_info info = {
-        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
-                   LWS_SERVER_OPTION_HTTP_HEADERS_SECURITY_BEST_PRACTICES_ENFORCE,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
         .foreign_loops = h->loops,
         .user = h,
         .retry_and_idle_policy = &ping_policy,
         .pt_serv_buf_size = 16384,
     };
-    info.options &= ~(uint64_t)LWS_SERVER_OPTION_HTTP_HEADERS_SECURITY_BEST_PRACTICES_ENFORCE;
     if (cfg->certificate_file)
         info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
     h->context = lws_create_context(&info);

@@ -198,6 +198,8 @@ int dtls_session_input(struct dtls_session *s, const uint8_t *dg, size_t len, ui
         return E_CLOSED;
     if (s->started_ms == 0)
         s->started_ms = now_ms;
+    if (len == 0) /* OpenSSL would take it for the end of a stream */
+        return 0;
     dtls_bio_put(s->bio, dg, len);
     advance(s);
     dtls_bio_put(s->bio, NULL, 0);
@@ -220,7 +222,7 @@ int dtls_session_write(struct dtls_session *s, const uint8_t *p, size_t len) {
         return E_CLOSED;
     if (!s->connected)
         return E_STATE;
-    if (len == 0 || len > DTLS_MTU_BYTES)
+    if (len == 0 || len > DTLS_get_data_mtu(s->ssl)) /* the record's header and tag take their part of the MTU */
         return E_FULL;
     ERR_clear_error();
     int n = SSL_write(s->ssl, p, (int)len);

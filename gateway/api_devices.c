@@ -119,11 +119,10 @@ static bool take_token(struct api_devices *a, http_id id, const char *token, str
         return d->token[0] || bad(a->http, id, "token", "token: the device token of PushKit in hex is needed");
     if (len == 0 || len % 2 != 0 || strspn(token, "0123456789abcdefABCDEF") != len)
         return bad(a->http, id, "token", "token: an even number of hex digits is expected, as PushKit's token has");
-    if (strcmp(d->token, token) != 0) {
-        d->token_updated_ms = now_ms;
-        d->health = DEVICE_OK; /* a new token is a new chance */
-        d->health_reason[0] = 0;
-    }
+    /* A registration is a new chance, with the same token too: an app removed and installed again may get it back. */
+    d->token_updated_ms = now_ms;
+    d->health = DEVICE_OK;
+    d->health_reason[0] = 0;
     snprintf(d->token, sizeof d->token, "%s", token);
     return true;
 }
@@ -181,24 +180,6 @@ static struct pending *pending_new(struct http *h, http_id id, int status, json_
     return p;
 }
 
-static json_t *parse(struct api_devices *a, const struct http_request *r) {
-    json_error_t why;
-    if (strncasecmp(r->content_type, "application/json", 16) != 0) {
-        http_problem(a->http, r->id, 415, "unsupported-media-type", "content-type", "application/json is expected");
-        return NULL;
-    }
-    json_t *o = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES, &why);
-    if (json_is_object(o))
-        return o;
-    if (o)
-        http_problem(a->http, r->id, 400, "bad-json", NULL, "the body is not a JSON object");
-    else
-        http_problem(a->http, r->id, 400, "bad-json", NULL, "the body is not JSON: line %d, column %d: %s", why.line,
-                     why.column, why.text);
-    json_decref(o);
-    return NULL;
-}
-
 static bool name_ok(const char *s) {
     size_t len = strlen(s);
     return len > 0 && len < DEVICE_ID_BYTES && utf8_valid(s, len) && !strpbrk(s, "/\"\\ ");
@@ -220,7 +201,7 @@ static void put_device(const struct http_request *r, void *arg) {
         d = *known;
     snprintf(d.id, sizeof d.id, "%s", r->params[0]);
     snprintf(d.tenant, sizeof d.tenant, "%s", r->tenant);
-    json_t *json = parse(a, r);
+    json_t *json = http_json_body(a->http, r);
     if (!json)
         return;
     bool good = apply(a, r->id, json, &d, &rotate, now_ms);

@@ -17,8 +17,10 @@ struct call *calls_get(const struct calls *cs, slot_id slot) {
 }
 
 struct call *calls_find(const struct calls *cs, const char *tenant, const char *id) {
+    char lower[UUID_BYTES];
     struct call *c;
-    HASH_FIND_STR(cs->by_id, id, c);
+    uuid_lower(lower, id);
+    HASH_FIND_STR(cs->by_id, lower, c);
     return c && (!tenant || strcmp(c->tenant, tenant) == 0) ? c : NULL;
 }
 
@@ -39,11 +41,60 @@ struct call *calls_add(struct calls *cs) {
     return c;
 }
 
+char *calls_device_key(char out[static DEVICE_KEY_BYTES], const char *tenant, const char *device) {
+    snprintf(out, DEVICE_KEY_BYTES, "%s/%s", tenant, device);
+    return out;
+}
+
+static struct device_calls *find_device(const struct calls *cs, const char *tenant, const char *device) {
+    char key[DEVICE_KEY_BYTES];
+    struct device_calls *all;
+    calls_device_key(key, tenant, device);
+    HASH_FIND_STR(cs->by_device, key, all);
+    return all;
+}
+
+struct call_device *calls_of_device(const struct calls *cs, const char *tenant, const char *device) {
+    const struct device_calls *all = find_device(cs, tenant, device);
+    return all ? all->list : NULL;
+}
+
+int calls_index_devices(struct call *c) {
+    struct calls *cs = c->owner;
+    for (unsigned i = 0; i < c->device_count; i++) {
+        struct call_device *d = &c->devices[i];
+        struct device_calls *all = find_device(cs, c->tenant, d->id);
+        if (!all) {
+            all = calloc(1, sizeof *all);
+            if (!all)
+                return E_NOMEM;
+            calls_device_key(all->key, c->tenant, d->id);
+            HASH_ADD_STR(cs->by_device, key, all);
+        }
+        d->call = c;
+        d->index = i;
+        DL_PREPEND(all->list, d);
+    }
+    return 0;
+}
+
+static void unindex_device(struct calls *cs, struct call_device *d) {
+    struct device_calls *all = d->call ? find_device(cs, d->call->tenant, d->id) : NULL;
+    if (d->token_hash[0])
+        HASH_DELETE(by_token, cs->by_token, d);
+    if (!all)
+        return;
+    DL_DELETE(all->list, d);
+    if (!all->list) {
+        HASH_DEL(cs->by_device, all);
+        free(all);
+    }
+}
+
 void calls_remove(struct call *c) {
     struct calls *cs = c->owner;
     for (unsigned i = 0; i < c->device_count; i++)
-        if (c->devices[i].token_hash[0])
-            HASH_DELETE(by_token, cs->by_token, &c->devices[i]);
+        unindex_device(cs, &c->devices[i]);
     HASH_DEL(cs->by_id, c);
     if (c->fsm.state == CALL_ENDED) {
         DL_DELETE(cs->ended, c);
@@ -52,7 +103,10 @@ void calls_remove(struct call *c) {
         metric_set(cs->m_live, (int64_t)--cs->live_count);
     }
     call_media_close(c);
-    buf_wipe(&c->near.handoff);
+    if (c->media) {
+        HASH_DELETE(by_media, cs->by_media, c);
+        c->media = 0;
+    }
     sdp_free(c->offer);
     json_decref(c->data);
     json_decref(c->timeline);
@@ -209,8 +263,6 @@ static void sweep_ended(struct calls *cs) {
     }
 }
 
-static void close_when_stored(struct calls *cs);
-
 static void on_sweep(uv_timer_t *t) {
     struct calls *cs = t->data;
     uint64_t now_ms = clock_mono_ms();
@@ -252,8 +304,7 @@ int calls_new(struct calls **cp, const struct calls_deps *deps) {
     cs->handles = 1;
     err = calls_media_start(cs);
     if (err != 0) {
-        /* The handle belongs to the loop until it is closed: calls_close and calls_free end this object as any other.
-         */
+        /* The handle belongs to the loop until it is closed: calls_close and calls_free end this object too. */
         *cp = cs;
         return err;
     }
@@ -274,7 +325,7 @@ size_t calls_live(const struct calls *c) {
     return c->live_count;
 }
 
-static void close_when_stored(struct calls *cs) {
+void calls_close_when_stored(struct calls *cs) {
     if (!cs->closing || cs->writes > 0 || cs->handles > 0 || cs->done_told)
         return;
     cs->done_told = true;
@@ -285,12 +336,7 @@ static void close_when_stored(struct calls *cs) {
 static void on_handle_closed(uv_handle_t *h) {
     struct calls *cs = h->data;
     cs->handles--;
-    close_when_stored(cs);
-}
-
-void calls_written(struct calls *cs) {
-    cs->writes--;
-    close_when_stored(cs);
+    calls_close_when_stored(cs);
 }
 
 void calls_close(struct calls *cs, void (*done)(void *arg), void *arg) {

@@ -99,14 +99,6 @@ const char *calls_attach_url(struct calls *cs, char out[static PUSH_URL_BYTES]) 
 
 /* The far leg */
 
-static int refuse(struct call_refusal *no, int status, const char *type, const char *field, const char *detail) {
-    no->status = status;
-    no->type = type;
-    no->field = field;
-    err_say(&no->detail, E_INVAL, "%s", detail);
-    return E_INVAL;
-}
-
 static void fill_far(struct media_far *far, const struct call *c) {
     memset(far, 0, sizeof *far);
     far->worker = c->worker;
@@ -144,14 +136,14 @@ int call_media_open(struct call *c, struct buf *answer, struct call_refusal *no)
     fill_far(&far, c);
     int err = write_answer(answer, c, &far, &et);
     if (err == E_STATE)
-        return refuse(no, 503, "no-media", NULL, et.s);
+        return call_refuse(no, 503, "no-media", NULL, "%s", et.s);
     if (err != 0)
-        return refuse(no, 422, "bad-offer", "offer", et.s);
+        return call_refuse(no, 422, "bad-offer", "offer", "offer: %s", et.s);
     err = media_open(cs->d.media, &far, &c->media);
     secret_wipe(&far, sizeof far);
     if (err != 0) {
         c->media = 0;
-        return refuse(no, 503, "no-media", NULL, "no room for another call's media; try again later");
+        return call_refuse(no, 503, "no-media", NULL, "no room for another call's media; try again later");
     }
     HASH_ADD(by_media, cs->by_media, media, sizeof c->media, c);
     return 0;
@@ -289,6 +281,7 @@ static void on_closed(struct call *c, const struct media_event *ev) {
     c->stats = ev->u.stats;
     c->dirty = true;
     media_gone(c);
+    api_calls_stats_known(c);
 }
 
 static void on_event(struct call *c, const struct media_event *ev) {
@@ -329,6 +322,7 @@ static void on_event(struct call *c, const struct media_event *ev) {
         break;
     case MEDIA_EV_STATS:
         c->stats = ev->u.stats;
+        api_calls_stats_known(c);
         break;
     case MEDIA_EV_CLOSED:
         on_closed(c, ev);

@@ -2,12 +2,15 @@
 /* What the files of the live calls share. A call is a state machine (call_fsm) whose actions are carried out here.
  *
  *   calls.c        the table of calls, steps and their actions, time
- *   calls_create.c a new call, from a request to its first push
- *   calls_push.c   pushes, their results, receipts, the ledger
- *   calls_media.c  far leg, near leg, events of the media plane
- *   calls_phone.c  connections of phones (wakegate.v1)
- *   calls_store.c  rows, idempotency keys, what a restart finds
- *   call_json.c    the resource documents
+ *   calls_create.c  a new call, from a request to its first push
+ *   calls_push.c    pushes, their results, receipts, the ledger
+ *   calls_media.c   far leg, near leg, events of the media plane
+ *   calls_phone.c   connections of phones (wakegate.v1)
+ *   calls_store.c   rows, and what a restart finds
+ *   idempotency.c   keys that make a repeated request harmless
+ *   call_json.c     the resource documents
+ *   api_calls.c     REST: calls
+ *   api_receipts.c  REST: receipts
  */
 #ifndef GATEWAY_CALLS_PRIV_H
 #define GATEWAY_CALLS_PRIV_H
@@ -31,8 +34,9 @@
 #define CALL_TIMELINE_MAX   256    /* events kept of a call; a healthy one has about 20 */
 #define IDEMPOTENCY_MS      (24ULL * 3600 * 1000)
 #define IDEMPOTENCY_MAX     500000 /* keys in memory, some 2 KiB each with their answer */
-#define PHONE_KEY_BYTES     (DEVICE_TENANT_BYTES + DEVICE_ID_BYTES)
-#define PHONES_MAX          100000
+#define DEVICE_KEY_BYTES    (DEVICE_TENANT_BYTES + DEVICE_ID_BYTES)
+#define CALL_STATS_WAITING  4 /* GETs of one call that wait for its worker's figures; a fifth gets the last known ones \
+                               */
 
 enum call_delivery { CALL_BY_PUSH, CALL_BY_CONNECTION };
 enum push_state {
@@ -61,7 +65,17 @@ struct call_device {
     struct apns_credential *credential;
     apns_push_id queued;
     char token_hash[SECRET_HASH_BYTES]; /* of the push's attach token; "" before there is one */
+    ws_id ws;                           /* the connection that this leg is told over; 0: none */
+    bool joining;                       /* the `call` message is being made, and takes the handoff with it */
+    struct call_device *prev, *next;    /* in device_calls.list */
     UT_hash_handle by_token;
+};
+
+/* The calls that a device has a leg in, ended ones included while they are in memory. */
+struct device_calls {
+    char key[DEVICE_KEY_BYTES];
+    struct call_device *list;
+    UT_hash_handle hh;
 };
 
 /* The near leg: how the one phone that gets the media gets it. */
@@ -103,6 +117,8 @@ struct call {
     bool dirty;           /* the stored document is behind */
     unsigned writes;      /* rows on their way to the store */
     http_id delete_reply; /* a DELETE that waits for the store */
+    http_id stats_waiting[CALL_STATS_WAITING];
+    unsigned stats_waiting_count;
 
     struct call *prev, *next; /* in calls.live or calls.ended */
     UT_hash_handle hh, by_media;
@@ -113,21 +129,12 @@ struct phone {
     ws_id ws;
     bool hello, whole; /* whole: by device secret, good for all calls of the device; else for `call` alone */
     char tenant[DEVICE_TENANT_BYTES], device[DEVICE_ID_BYTES];
-    char key[PHONE_KEY_BYTES];
-    slot_id call;
-    slot_id told[4]; /* calls that it has been told of, the latest ones */
-    unsigned told_next, errors;
-    bool joining; /* the `call` message is being made, and takes the handoff with it */
+    char key[DEVICE_KEY_BYTES];
+    slot_id call;             /* by attach token */
+    bool foreground, on_call; /* as it last said */
+    unsigned errors;
     uint64_t opened_ms;
-    UT_hash_handle hh, by_device;
-};
-
-/* What a phone last said of itself; outlives its connection for a while. */
-struct phone_state {
-    char key[PHONE_KEY_BYTES];
-    bool foreground, on_call;
-    uint64_t at_ms;
-    UT_hash_handle hh;
+    UT_hash_handle hh, by_device; /* by_device: whole ones */
 };
 
 struct idempotency {
@@ -154,8 +161,8 @@ struct calls {
     struct slots *slots; /* struct call */
     struct call *by_id, *by_media, *live, *ended;
     struct call_device *by_token;
+    struct device_calls *by_device;
     struct phone *phones, *phones_by_device;
-    struct phone_state *states;
     struct idempotency *keys;
     struct push_ctx *pushes;
     size_t live_count, live_max, attached_count;
@@ -177,6 +184,12 @@ struct call *calls_get(const struct calls *cs, slot_id slot);
 struct call *calls_find(const struct calls *cs, const char *tenant, const char *id); /* tenant NULL: any */
 struct call *calls_add(struct calls *cs);
 void calls_remove(struct call *c);
+/* c->devices is complete: make it found by device. Returns 0 or E_NOMEM. */
+int calls_index_devices(struct call *c);
+/* The legs of a device, the latest call first; NULL: none. */
+struct call_device *calls_of_device(const struct calls *cs, const char *tenant, const char *device);
+/* "tenant/device": a tenant has no slash. Returns out. */
+char *calls_device_key(char out[static DEVICE_KEY_BYTES], const char *tenant, const char *device);
 /* Feed the state machine and carry out what it says. Returns 0 or E_STATE. The call stays valid. */
 int call_step(struct call *c, enum call_input_kind kind, unsigned device);
 /* Add an event at a monotonic time (0: now). fields is stolen; NULL: none. */
@@ -184,6 +197,9 @@ void call_note(struct call *c, uint64_t at_us, const char *event, json_t *fields
 void call_note_device(struct call *c, uint64_t at_us, const char *event, unsigned device);
 uint64_t call_wall_ms(const struct call *c, uint64_t mono_us); /* 0 stays 0 */
 int call_device_by_id(const struct call *c, const char *device);
+
+/* A store operation or a handle has ended: calls_close may be done. */
+void calls_close_when_stored(struct calls *cs);
 
 /* calls_create.c */
 struct call_request {
@@ -198,6 +214,9 @@ struct call_refusal {
     const char *type, *field; /* field: NULL when none */
     struct err_text detail;
 };
+/* Say why not. Returns E_DENIED. */
+int call_refuse(struct call_refusal *no, int status, const char *type, const char *field, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 /* A new call, not stored and not started. answer gets the SDP answer when there was an offer. */
 int call_create(struct call **cp, struct calls *cs, const struct call_request *rq, struct buf *answer,
                 struct call_refusal *no);
@@ -225,12 +244,12 @@ int call_near_sdp(struct call *c, unsigned device, const char *sdp, struct err_t
 const char *calls_attach_url(struct calls *cs, char out[static PUSH_URL_BYTES]);
 
 /* calls_phone.c */
-struct phone *phone_of(const struct calls *cs, const char *tenant, const char *device);
+/* The device is attached and in the foreground, or on a call: a call reaches it without a push. NULL: it is not. */
+struct phone *phone_awake(const struct calls *cs, const char *tenant, const char *device);
 void phone_known(const struct calls *cs, const char *tenant, const char *device, struct ledger_known *known);
-void phone_note_state(struct calls *cs, const char *key, const char *app_state, int on_call);
-void phone_key(char out[static PHONE_KEY_BYTES], const char *tenant, const char *device);
+void phone_note_state(struct calls *cs, const char *tenant, const char *device, const char *app_state, int on_call);
 /* A call rings at a phone that is attached. */
-void phone_offer(struct phone *p, struct call *c, unsigned device);
+void phone_join(struct phone *p, struct call *c, unsigned device);
 void phone_tell_handoff(struct call *c);
 void phone_tell_over(struct call *c, unsigned device, enum call_reason reason);
 void phone_send_data(struct call *c, const uint8_t *p, size_t len);
@@ -238,20 +257,26 @@ void phones_sweep(struct calls *cs, uint64_t now_ms);
 void phones_free(struct calls *cs);
 
 /* calls_store.c */
+/* Write the call as it is. cb may be NULL; it comes when the row is durable, or with the store's error. */
 void call_store(struct call *c, const struct idempotency_row *idem, store_done_cb cb, void *arg);
-void call_store_push(struct call *c, unsigned device);
+void call_store_push(struct call *c, unsigned device, store_done_cb cb, void *arg);
+
+/* idempotency.c */
 struct idempotency *idempotency_find(const struct calls *cs, const char *tenant, const char *key);
 struct idempotency *idempotency_add(struct calls *cs, const char *tenant, const char *key);
+/* One more request waits for the first one's answer. Returns 0 or E_NOMEM. */
+int idempotency_wait(struct idempotency *i, http_id id);
 void idempotency_remove(struct calls *cs, struct idempotency *i);
 void idempotency_sweep(struct calls *cs, uint64_t wall_ms);
 void idempotency_free(struct calls *cs);
-/* A store operation has called back. */
-void calls_written(struct calls *cs);
 
 /* call_json.c */
 json_t *call_json(const struct call *c);
 json_t *call_json_created(const struct call *c, const char *answer);
-json_t *call_json_time(uint64_t wall_ms); /* null for 0 */
+
+/* api_calls.c */
+/* The worker's figures are here: reply to the GETs that waited for them. */
+void api_calls_stats_known(struct call *c);
 
 /* api_receipts.c */
 void api_receipt_post(const struct http_request *r, void *arg);

@@ -33,7 +33,7 @@ void call_ledger_tick(struct call *c, uint64_t wall_ms) {
         if (!d->push[0] || !ledger_tick(&d->ledger, wall_ms))
             continue;
         outcome_decided(c, d);
-        call_store_push(c, i);
+        call_store_push(c, i, NULL, NULL);
         c->dirty = true;
     }
 }
@@ -118,7 +118,7 @@ static void on_result(const struct apns_result *r, void *arg) {
         note_result(c, d, r);
         mind_the_token(c, d, r);
     }
-    call_store_push(c, device);
+    call_store_push(c, device, NULL, NULL);
     if (c->fsm.state != CALL_ENDED)
         call_step(c, input_of(d->push_state), device);
 }
@@ -131,6 +131,8 @@ static int queue(struct call *c, struct call_device *d, const char *payload, siz
     char topic[PUSH_TOPIC_BYTES];
     if (!dev)
         return err_say(et, E_NOTFOUND, "the device is not registered any more");
+    if (dev->health == DEVICE_INVALID)
+        return err_say(et, E_DENIED, "%s", dev->health_reason);
     if (!d->credential)
         return err_say(et, E_NOTFOUND, "the app has no APNs credential for this environment");
     struct push_ctx *ctx = calloc(1, sizeof *ctx);
@@ -182,10 +184,14 @@ static int make_payload(char **payload, size_t *len, struct call *c, struct call
 
 void call_push(struct call *c, unsigned device) {
     struct call_device *d = &c->devices[device];
-    struct ledger_known known = {.remaining_ms = c->fsm.expires_ms - clock_mono_ms()};
+    uint64_t now_ms = clock_mono_ms();
+    struct ledger_known known = {.remaining_ms = c->fsm.expires_ms > now_ms ? c->fsm.expires_ms - now_ms : 0};
     struct err_text et = {""};
     char *payload = NULL;
     size_t len = 0;
+    d->delivery = CALL_BY_PUSH;
+    if (!d->push[0])
+        uuid_new(d->push);
     phone_known(c->owner, c->tenant, d->id, &known);
     ledger_open(&d->ledger, &known, clock_wall_ms(), c->expires_ms);
     int err = make_payload(&payload, &len, c, d);
@@ -198,7 +204,7 @@ void call_push(struct call *c, unsigned device) {
         call_note(c, 0, "push_queued",
                   json_pack("{s:s,s:s,s:b,s:s}", "device", d->id, "push", d->push, "predicted",
                             ledger_predicted(&d->ledger), "why", ledger_why_name(d->ledger.why)));
-        call_store_push(c, device);
+        call_store_push(c, device, NULL, NULL);
         return;
     }
     d->push_state = PUSH_FAILED;
@@ -206,7 +212,7 @@ void call_push(struct call *c, unsigned device) {
     call_note(c, 0, "push_rejected",
               json_pack("{s:s,s:s,s:i,s:s}", "device", d->id, "push", d->push, "status", 0, "reason", et.s));
     log_warn("push not made", log_s("call", c->id), log_s("device", d->id), log_s("detail", et.s));
-    call_store_push(c, device);
+    call_store_push(c, device, NULL, NULL);
     call_step(c, CALL_IN_PUSH_REJECTED, device);
 }
 
@@ -222,28 +228,36 @@ static json_t *observed_json(int observed) {
     return observed < 0 ? json_null() : json_boolean(observed);
 }
 
+/* When the app's code ran, by the phone's clock: shown only where it can be true. */
+static void note_woken(struct call *c, const struct ledger *l, unsigned device) {
+    uint64_t at_us = c->request_us + (l->received_ms * 1000 - c->request_wall_us);
+    if (l->received_ms * 1000 < c->request_wall_us || at_us > clock_mono_us())
+        at_us = 0;
+    call_note_device(c, at_us, "phone_woken", device);
+}
+
 int call_receipt(struct call *c, unsigned device, const struct receipt *r) {
     struct call_device *d = &c->devices[device];
     struct ledger *l = &d->ledger;
-    char key[PHONE_KEY_BYTES];
     if (!d->push[0] || strcasecmp(r->push, d->push) != 0)
         return E_NOTFOUND;
     bool first = l->receipt_ms == 0, reported = l->reported_ms != 0;
     enum ledger_outcome before = l->outcome;
-    phone_key(key, c->tenant, d->id);
-    phone_note_state(c->owner, key, r->app_state, r->on_call);
+    phone_note_state(c->owner, c->tenant, d->id, r->app_state, r->on_call);
     if (!ledger_receipt(l, r, clock_wall_ms()))
         return 0;
-    if (first)
+    if (first) {
+        note_woken(c, l, device);
         call_note(c, 0, "receipt",
                   json_pack("{s:s,s:s,s:o,s:s}", "device", d->id, "push", d->push, "must_report",
                             observed_json(l->observed), "app_state", r->app_state));
+    }
     if (!reported && l->reported_ms)
         call_note(c, 0, "reported", json_pack("{s:s,s:s}", "device", d->id, "reported", l->reported));
     if (l->outcome != before)
         outcome_decided(c, d);
     c->dirty = true;
-    call_store_push(c, device);
+    call_store_push(c, device, NULL, NULL);
     call_step(c, CALL_IN_RECEIPT, device);
     if (receipt_filtered(r))
         call_step(c, CALL_IN_FILTERED, device);

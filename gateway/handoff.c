@@ -36,14 +36,6 @@ bool handoff_has_keys(enum media_mode mode) {
     return mode == MEDIA_MODE_TRANSFER || mode == MEDIA_MODE_SDES;
 }
 
-/* A buffer that grew would leave pieces of keys behind in freed memory. */
-static void reserve(struct buf *b, size_t bytes) {
-    static const char zeros[1024];
-    while (b->cap < bytes && !b->oom)
-        buf_add(b, zeros, sizeof zeros);
-    buf_reset(b);
-}
-
 static int write_sdp(struct buf *out, const struct handoff *h, struct err_text *et) {
     struct media_keys mine; /* the SDP is ours: we send what the phone receives */
     struct sdp_local l = {
@@ -104,10 +96,10 @@ static void add_path(struct buf *out, const struct handoff *h) {
 int handoff_write(struct buf *out, const struct handoff *h, struct err_text *et) {
     struct buf sdp = {0};
     if (handoff_has_keys(h->mode))
-        reserve(&sdp, SDP_RESERVE_BYTES);
+        buf_reserve(&sdp, SDP_RESERVE_BYTES);
     int err = write_sdp(&sdp, h, et);
     if (err == 0) {
-        reserve(out, sdp.len + sdp.len / 4 + FIELD_RESERVE_BYTES);
+        buf_reserve(out, sdp.len + sdp.len / 4 + FIELD_RESERVE_BYTES);
         buf_addf(out, "{\"mode\":\"%s\"", media_mode_name(h->mode));
         add_text(out, "sdp", sdp.p ? sdp.p : "");
         if (handoff_has_keys(h->mode))

@@ -2,6 +2,7 @@
 #include "gateway/http.h"
 
 #include "base/secret.h"
+#include "gateway/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -84,6 +85,30 @@ void http_problem(struct http *h, http_id id, int status, const char *type, cons
     http_reply(h, id, status, "application/problem+json", text, text ? strlen(text) : 0, NULL, 0);
     free(text);
     json_decref(o);
+}
+
+json_t *http_json_body(struct http *h, const struct http_request *r) {
+    json_error_t why;
+    struct buf mended = {0};
+    if (strncasecmp(r->content_type, "application/json", 16) != 0) {
+        http_problem(h, r->id, 415, "unsupported-media-type", "content-type", "application/json is expected");
+        return NULL;
+    }
+    json_t *o = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES, &why);
+    if (!o) { /* a caller's name in broken UTF-8 is no reason not to ring */
+        text_mend_json(&mended, r->body, r->body_len);
+        o = json_loadb(mended.p ? mended.p : "", mended.len, JSON_REJECT_DUPLICATES, &why);
+        buf_wipe(&mended);
+    }
+    if (json_is_object(o))
+        return o;
+    if (o)
+        http_problem(h, r->id, 400, "bad-json", NULL, "the body is not a JSON object");
+    else
+        http_problem(h, r->id, 400, "bad-json", NULL, "the body is not JSON: line %d, column %d: %s", why.line,
+                     why.column, why.text);
+    json_decref(o);
+    return NULL;
 }
 
 int ws_send_text(struct http *h, ws_id id, const char *p, size_t len) {

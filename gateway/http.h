@@ -31,8 +31,8 @@ struct http_request {
     const char *body;                    /* NUL behind the last byte */
     size_t body_len;
     const char *content_type, *accept, *idempotency_key, *if_match, *last_event_id; /* "" when absent */
-    const char *bearer;              /* "" when absent; HTTP_AUTH_BEARER only */
-    const char *tenant;              /* of the API token; "" otherwise */
+    const char *bearer;                                                             /* "" when absent */
+    const char *tenant;                                                             /* of the API token; "" otherwise */
     const char *principal;           /* the API token's name; "" otherwise */
     unsigned scopes;                 /* of the API token */
     uint64_t received_us;            /* monotonic: when the request's head was read */
@@ -84,6 +84,9 @@ void http_reply_json(struct http *h, http_id id, int status, json_t *body, const
  * field: JSON field or header at fault, NULL when none. */
 void http_problem(struct http *h, http_id id, int status, const char *type, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));
+
+/* The body as a JSON object (json_decref it); broken UTF-8 in it is mended. NULL: it was replied to with 400 or 415. */
+json_t *http_json_body(struct http *h, const struct http_request *r);
 
 /* Queue one message. Returns 0, E_NOTFOUND for a stale id, E_FULL (the connection is then closed). */
 int ws_send_text(struct http *h, ws_id id, const char *p, size_t len);

@@ -411,22 +411,22 @@ static void load_one(enum store_statement statement, const struct store_value *v
 int store_load(struct store *s, const struct store_load_ops *ops, void *arg, struct err_text *et) {
     static const enum store_statement statements[] = {STORE_DEVICES_ALL, STORE_CALLS_LIVE, STORE_PUSHES_OPEN,
                                                       STORE_IDEMPOTENCY_ALL};
-    /* Nothing was submitted yet: the thread waits, and the database is ours for the moment. */
-    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
-        struct store_op op = {.statement = statements[i]};
-        struct store_rows rows = {0};
-        int err = store_db_run(s->db, &op, &rows);
-        for (size_t k = 0; k < rows.count && err == 0; k++)
-            load_one(statements[i], rows.values + k * rows.columns, ops, arg);
-        store_rows_free(&rows);
-        if (err != 0)
-            return err_say(et, err, "store.url: the database cannot be read: %s", err_str(err));
+    enum { COUNT = sizeof statements / sizeof *statements };
+    struct store_rows rows[COUNT] = {{0}};
+    int err = 0;
+    /* Nothing was submitted yet: the thread waits, and the database is ours. The callbacks may submit, so they come
+     * when everything has been read. */
+    for (size_t i = 0; i < COUNT && err == 0; i++)
+        err = store_db_run(s->db, &(struct store_op){.statement = statements[i]}, &rows[i]);
+    for (size_t i = 0; i < COUNT; i++) {
+        for (size_t k = 0; k < rows[i].count && err == 0; k++)
+            load_one(statements[i], rows[i].values + k * rows[i].columns, ops, arg);
+        store_rows_free(&rows[i]);
     }
-    return 0;
+    return err == 0 ? 0 : err_say(et, err, "store.url: the database cannot be read: %s", err_str(err));
 }
 
-int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct metrics *m, struct err_text *et) {
-    (void)m;
+int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_text *et) {
     if (strncmp(url, "sqlite:", 7) != 0)
         return err_say(et, E_INVAL, "store.url: \"%s\" is not of the form sqlite:PATH", url);
     struct store *s = calloc(1, sizeof *s);

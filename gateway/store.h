@@ -7,7 +7,6 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
-#include "base/metrics.h"
 #include "gateway/devices.h"
 
 #include <stdbool.h>
@@ -19,7 +18,7 @@ struct store;
 
 /* url: "sqlite:PATH" (parent folder must exist). Creates or migrates the schema, locks the database against a second
  * gateway. Returns 0 or E_IO, E_INVAL, E_CONFLICT with a sentence. */
-int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct metrics *m, struct err_text *et);
+int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_text *et);
 /* Commits what waits, joins the thread; done(arg) from the loop when the store is freed. */
 void store_close(struct store *s, void (*done)(void *arg), void *arg);
 /* False once the database refuses writes (disk full, read-only): new calls are then refused with 503. */
@@ -90,7 +89,7 @@ int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, stor
 struct store_load_ops {
     void (*device)(const struct device *dev, void *arg);
     void (*call)(const struct call_row *row, void *arg); /* only those not ended */
-    void (*push)(const struct push_row *row, void *arg); /* only those without an outcome */
+    void (*push)(const struct push_row *row, void *arg); /* only those that APNs accepted and that have no outcome */
     void (*idempotency)(const struct idempotency_row *row, void *arg);
 };
 int store_load(struct store *s, const struct store_load_ops *ops, void *arg, struct err_text *et);

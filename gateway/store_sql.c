@@ -57,9 +57,9 @@ static const char *const sql[STORE_STATEMENTS] = {
     [STORE_PUSH_PUT] = "INSERT OR REPLACE INTO pushes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STORE_PUSH_LIST] =
         "SELECT * FROM pushes WHERE tenant = ?1 AND (?2 = '' OR device = ?2) ORDER BY queued_ms DESC LIMIT ?3",
-    [STORE_PUSHES_OPEN] = "SELECT * FROM pushes WHERE outcome = ''",
+    [STORE_PUSHES_OPEN] = "SELECT * FROM pushes WHERE outcome = '' AND status = 200",
     [STORE_IDEMPOTENCY_PUT] = "INSERT OR REPLACE INTO idempotency VALUES (?,?,?,?,?,?)",
-    [STORE_IDEMPOTENCY_ALL] = "SELECT * FROM idempotency",
+    [STORE_IDEMPOTENCY_ALL] = "SELECT * FROM idempotency ORDER BY created_ms",
     [STORE_PRUNE_PUSHES] =
         "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?)",
     [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE ended_ms > 0 AND ended_ms < ?",

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+#include "gateway/calls_priv.h"
+#include "gateway/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int call_refuse(struct call_refusal *no, int status, const char *type, const char *field, const char *fmt, ...) {
+    va_list ap;
+    no->status = status;
+    no->type = type;
+    no->field = field;
+    va_start(ap, fmt);
+    vsnprintf(no->detail.s, sizeof no->detail.s, fmt, ap);
+    va_end(ap);
+    return E_DENIED;
+}
+
+/* Can this gateway take any call at the moment? */
+static int check_gateway(const struct calls *cs, struct call_refusal *no) {
+    if (cs->draining)
+        return call_refuse(no, 503, "draining", NULL, "this gateway is going down and takes no new calls");
+    if (!store_ok(cs->d.store))
+        return call_refuse(no, 503, "store", NULL, "the database does not take writes; see the gateway's log");
+    if (cs->live_count >= cs->live_max)
+        return call_refuse(no, 503, "full", NULL, "%zu calls are live, and media.calls_max allows no more",
+                           cs->live_count);
+    return 0;
+}
+
+static int choose_route(struct call *c, const struct call_request *rq, struct call_refusal *no) {
+    const struct config *cfg = c->owner->d.config;
+    struct config_query q = {.callee = rq->callee, .caller = rq->handle, .tenant = rq->tenant};
+    c->route = config_route(cfg, &q, NULL);
+    if (!c->route)
+        return call_refuse(no, 404, "no-route", "callee", "no route of the configuration matches this call");
+    if (c->route->reject)
+        return call_refuse(no, (int)c->route->reject->status, "rejected", "callee", "%s", c->route->reject->detail);
+    c->app = config_app(cfg, c->route->app);
+    return 0;
+}
+
+static int take_data(struct call *c, const struct call_request *rq, struct call_refusal *no) {
+    if (!rq->data)
+        return 0;
+    size_t bytes = json_dumpb(rq->data, NULL, 0, JSON_COMPACT);
+    if (bytes > PUSH_DATA_MAX_BYTES)
+        return call_refuse(no, 422, "bad-field", "data", "data: %zu bytes as JSON; at most %d fit into a push", bytes,
+                           PUSH_DATA_MAX_BYTES);
+    c->data = json_deep_copy(rq->data);
+    return c->data ? 0 : call_refuse(no, 503, "memory", NULL, "out of memory");
+}
+
+static int take_offer(struct call *c, const struct call_request *rq, struct call_refusal *no) {
+    struct err_text et = {""};
+    if (!rq->offer)
+        return 0;
+    int err = sdp_parse(&c->offer, rq->offer, strlen(rq->offer), &et);
+    if (err == 0)
+        err = sdp_check_offer(c->offer, &et);
+    return err == 0 ? 0 : call_refuse(no, 422, "bad-offer", "offer", "offer: %s", et.s);
+}
+
+static void add_device(struct call *c, const struct device *dev, enum media_mode mode) {
+    struct calls *cs = c->owner;
+    struct call_device *d = &c->devices[c->device_count++];
+    snprintf(d->id, sizeof d->id, "%s", dev->id);
+    snprintf(d->app_version, sizeof d->app_version, "%s", dev->app_version);
+    snprintf(d->os_version, sizeof d->os_version, "%s", dev->os_version);
+    d->mode = mode;
+    d->credential = cs->d.credential(c->app->name, dev->sandbox, cs->d.credential_arg);
+    d->delivery = phone_awake(cs, c->tenant, d->id) ? CALL_BY_CONNECTION : CALL_BY_PUSH;
+    if (d->delivery == CALL_BY_PUSH) {
+        uuid_new(d->push);
+        d->push_state = PUSH_QUEUED; /* as soon as the call is stored */
+    }
+}
+
+static int find_devices(struct call *c, struct call_refusal *no) {
+    const struct device *found[DEVICES_PER_USER_MAX];
+    size_t n = devices_of_user(c->owner->d.devices, c->tenant, c->callee, c->app->name, found);
+    if (n == 0)
+        return call_refuse(no, 404, "no-device", "callee",
+                           "no device is registered for this callee with the app \"%s\"", c->app->name);
+    c->devices = calloc(n, sizeof *c->devices);
+    if (!c->devices)
+        return call_refuse(no, 503, "memory", NULL, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        enum media_mode mode = handoff_choose(c->route, found[i]);
+        if (mode != MEDIA_MODE_NONE || !c->offer)
+            add_device(c, found[i], mode);
+    }
+    if (c->device_count == 0)
+        return call_refuse(no, 409, "no-handoff", "callee",
+                           "the callee's devices and the route \"%s\" have no handoff mode in common", c->route->name);
+    return calls_index_devices(c) == 0 ? 0 : call_refuse(no, 503, "memory", NULL, "out of memory");
+}
+
+static void start_fsm(struct call *c, const struct call_request *rq) {
+    struct call_fsm_config f = {.devices = c->device_count, .media = c->offer != NULL};
+    uint64_t ring_ms = (rq->ring_timeout_s ? (uint64_t)rq->ring_timeout_s : c->route->ring_timeout_s) * 1000;
+    for (size_t i = 0; c->offer && i < c->offer->media_count; i++) {
+        enum sdp_direction d = c->offer->media[i].direction;
+        f.media_to_near = f.media_to_near || d == SDP_SENDRECV || d == SDP_SENDONLY;
+        f.media_to_far = f.media_to_far || d == SDP_SENDRECV || d == SDP_RECVONLY;
+    }
+    c->created_ms = clock_wall_ms();
+    c->expires_ms = c->created_ms + ring_ms;
+    f.expires_ms = clock_mono_ms() + ring_ms;
+    call_fsm_init(&c->fsm, &f);
+}
+
+static void fill(struct call *c, const struct call_request *rq) {
+    uint64_t now_us = clock_mono_us();
+    c->request_us = rq->received_us ? rq->received_us : now_us;
+    c->request_wall_us = clock_wall_us() - (now_us - c->request_us);
+    snprintf(c->tenant, sizeof c->tenant, "%s", rq->tenant);
+    snprintf(c->callee, sizeof c->callee, "%s", rq->callee);
+    text_clean(c->handle, sizeof c->handle, rq->handle, strlen(rq->handle));
+    text_clean(c->name, sizeof c->name, rq->name, strlen(rq->name));
+    c->video = rq->video;
+}
+
+int call_create(struct call **cp, struct calls *cs, const struct call_request *rq, struct buf *answer,
+                struct call_refusal *no) {
+    metric_add(cs->m_requests, 1);
+    int err = check_gateway(cs, no);
+    struct call *c = err == 0 ? calls_add(cs) : NULL;
+    if (err == 0 && !c)
+        err = call_refuse(no, 503, "full", NULL, "no room for another call");
+    if (err != 0)
+        return err;
+    fill(c, rq);
+    err = choose_route(c, rq, no);
+    if (err == 0)
+        err = take_data(c, rq, no);
+    if (err == 0)
+        err = take_offer(c, rq, no);
+    if (err == 0)
+        err = find_devices(c, no);
+    if (err == 0) {
+        start_fsm(c, rq);
+        call_note(c, c->request_us, "request",
+                  json_pack("{s:s,s:s,s:b}", "callee", c->callee, "route", c->route->name, "offer", c->offer != NULL));
+    }
+    if (err == 0 && c->offer)
+        err = call_media_open(c, answer, no);
+    if (err != 0) {
+        calls_remove(c);
+        return err;
+    }
+    log_info("call", log_s("call", c->id), log_s("state", "ringing"), log_s("callee", c->callee),
+             log_s("tenant", c->tenant), log_s("route", c->route->name), log_i("devices", c->device_count),
+             log_b("media", c->offer != NULL));
+    *cp = c;
+    return 0;
+}
+
+void call_start(struct call *c) {
+    c->started = true;
+    for (unsigned i = 0; i < c->device_count; i++) {
+        struct call_device *d = &c->devices[i];
+        struct phone *p = d->delivery == CALL_BY_CONNECTION ? phone_awake(c->owner, c->tenant, d->id) : NULL;
+        if (c->fsm.state != CALL_RINGING) { /* ended while it was being stored */
+            d->push_state = d->push_state == PUSH_QUEUED ? PUSH_WITHDRAWN : d->push_state;
+        } else if (p) {
+            phone_join(p, c, i);
+        } else {
+            call_push(c, i);
+        }
+    }
+}

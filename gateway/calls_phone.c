@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+#include "gateway/calls_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#define HELLO_MAX_MS 10000 /* a connection that has not said who it is by then is closed */
+#define ERRORS_MAX   20    /* messages that were refused; then the connection is closed */
+/* A message around a handoff: names of PUSH_NAME_BYTES may be escaped to six times their length. A buffer that grew
+ * would leave pieces of keys behind in freed memory. */
+#define MESSAGE_RESERVE_BYTES 4096
+
+/* RFC 6455 7.4.2: 4000-4999 are ours. */
+enum { CLOSE_POLICY = 1008, CLOSE_UNAUTHORIZED = 4401, CLOSE_NO_HELLO = 4408, CLOSE_REPLACED = 4409 };
+
+/* Sending */
+
+static void send_buf(struct calls *cs, ws_id ws, struct buf *b) {
+    if (ws && !b->oom)
+        ws_send_text(cs->http, ws, b->p, b->len);
+    buf_wipe(b); /* it may have been a handoff */
+}
+
+static void send_error(struct calls *cs, struct phone *p, const char *code, const char *detail) {
+    struct buf b = {0};
+    attach_write_error(&b, code, detail);
+    send_buf(cs, p->ws, &b);
+    if (++p->errors > ERRORS_MAX)
+        ws_close(cs->http, p->ws, CLOSE_POLICY, "too many messages were refused");
+}
+
+static void close_with(struct calls *cs, ws_id ws, int code, const char *error, const char *detail) {
+    struct buf b = {0};
+    attach_write_error(&b, error, detail);
+    send_buf(cs, ws, &b);
+    ws_close(cs->http, ws, code, error);
+}
+
+static struct phone *phone_by_ws(const struct calls *cs, ws_id ws) {
+    struct phone *p;
+    HASH_FIND(hh, cs->phones, &ws, sizeof ws, p);
+    return p;
+}
+
+static struct phone *phone_whole(const struct calls *cs, const char *tenant, const char *device) {
+    char key[DEVICE_KEY_BYTES];
+    struct phone *p;
+    calls_device_key(key, tenant, device);
+    HASH_FIND(by_device, cs->phones_by_device, key, strlen(key), p);
+    return p;
+}
+
+/* What the calls tell their phones */
+
+static void write_call(struct buf *b, const struct call *c, const struct buf *handoff) {
+    struct attach_call a = {.call = c->id,
+                            .handle = c->handle,
+                            .name = c->name,
+                            .state = call_state_name(c->fsm.state),
+                            .video = c->video,
+                            .expires_at_ms = c->expires_ms,
+                            .handoff = handoff};
+    attach_write_call(b, &a);
+}
+
+static void note_handoff(struct call *c) {
+    if (!c->near.told)
+        call_note(
+            c, 0, "handoff",
+            json_pack("{s:s,s:s}", "device", c->devices[c->near.device].id, "mode", media_mode_name(c->near.mode)));
+    c->near.told = true;
+}
+
+void phone_tell_handoff(struct call *c) {
+    struct call_device *d = &c->devices[c->near.device];
+    struct buf b = {0};
+    if (!d->ws || d->joining)
+        return;
+    buf_reserve(&b, c->near.handoff.len + MESSAGE_RESERVE_BYTES);
+    attach_write_handoff(&b, c->id, &c->near.handoff);
+    send_buf(c->owner, d->ws, &b);
+    note_handoff(c);
+}
+
+static void write_over(struct buf *b, const struct call *c, enum call_reason reason) {
+    if (reason == CALL_ANSWERED_ELSEWHERE)
+        attach_write_elsewhere(b, c->id);
+    else
+        attach_write_ended(b, c->id, call_reason_name(reason));
+}
+
+void phone_tell_over(struct call *c, unsigned device, enum call_reason reason) {
+    struct buf b = {0};
+    if (!c->devices[device].ws)
+        return;
+    write_over(&b, c, reason);
+    send_buf(c->owner, c->devices[device].ws, &b);
+}
+
+void phone_send_data(struct call *c, const uint8_t *p, size_t len) {
+    if (c->near.device >= 0 && c->devices[c->near.device].ws)
+        ws_send_binary(c->owner->http, c->devices[c->near.device].ws, p, len);
+}
+
+/* Joining: a phone is told of a call */
+
+/* The older connection of this leg gives way; one that was there for this call alone has no further use. */
+static void take_over_leg(struct calls *cs, struct call_device *d, const struct phone *p) {
+    const struct phone *older = d->ws && d->ws != p->ws ? phone_by_ws(cs, d->ws) : NULL;
+    if (older && !older->whole)
+        close_with(cs, older->ws, CLOSE_REPLACED, "replaced", "a newer connection of this device took the call over");
+    d->ws = p->ws;
+}
+
+void phone_join(struct phone *p, struct call *c, unsigned device) {
+    struct calls *cs = c->owner;
+    struct call_device *d = &c->devices[device];
+    const struct call_near *n = &c->near;
+    struct buf b = {0};
+    take_over_leg(cs, d, p);
+    if (c->fsm.state != CALL_ENDED && c->fsm.legs[device].state != CALL_LEG_OUT) {
+        if (d->push[0] && !d->ledger.attached_ms)
+            d->ledger.attached_ms = clock_wall_ms();
+        call_note_device(c, 0, "attached", device);
+        /* A step may hand the media over at once: then the message takes it along. */
+        d->joining = true;
+        call_step(c, CALL_IN_ATTACHED, device);
+        d->joining = false;
+    }
+    bool out = c->fsm.legs[device].state == CALL_LEG_OUT;
+    bool has_handoff = !out && n->device == (int)device && n->handoff.len > 0 && !n->taken;
+    buf_reserve(&b, n->handoff.len + MESSAGE_RESERVE_BYTES);
+    write_call(&b, c, has_handoff ? &n->handoff : NULL);
+    send_buf(cs, p->ws, &b);
+    if (has_handoff)
+        note_handoff(c);
+    if (out)
+        phone_tell_over(c, device, c->fsm.legs[device].out);
+}
+
+static void join_all(struct calls *cs, struct phone *p) {
+    struct call_device *d, *next;
+    DL_FOREACH_SAFE(calls_of_device(cs, p->tenant, p->device), d, next) {
+        if (d->call->started && d->call->fsm.state != CALL_ENDED && d->call->fsm.legs[d->index].state != CALL_LEG_OUT)
+            phone_join(p, d->call, d->index);
+    }
+}
+
+/* hello */
+
+static struct call_device *leg_by_token(const struct calls *cs, const struct attach_msg *m) {
+    char hash[SECRET_HASH_BYTES];
+    struct call_device *d;
+    secret_hash(hash, m->token);
+    HASH_FIND(by_token, cs->by_token, hash, SECRET_HASH_BYTES - 1, d);
+    if (!d || strcmp(d->id, m->device) != 0 || (m->call[0] && strcasecmp(d->call->id, m->call) != 0))
+        return NULL;
+    return d;
+}
+
+/* Who is it? Returns the leg in *legp when it came by a push's token. */
+static bool identify(struct calls *cs, struct phone *p, const struct attach_msg *m, struct call_device **legp) {
+    const char *tenant = NULL;
+    *legp = m->token[0] ? leg_by_token(cs, m) : NULL;
+    if (*legp) {
+        tenant = (*legp)->call->tenant;
+        p->call = (*legp)->call->slot;
+    } else if (!m->token[0]) {
+        const struct device *dev = devices_find(cs->d.devices, m->device);
+        if (dev && device_secret_ok(dev, m->secret))
+            tenant = dev->tenant;
+        p->whole = true;
+    }
+    if (!tenant)
+        return false;
+    snprintf(p->tenant, sizeof p->tenant, "%s", tenant);
+    snprintf(p->device, sizeof p->device, "%s", m->device);
+    calls_device_key(p->key, p->tenant, p->device);
+    return true;
+}
+
+static void leave_by_device(struct calls *cs, struct phone *p) {
+    if (p->hello && p->whole)
+        HASH_DELETE(by_device, cs->phones_by_device, p);
+    p->whole = false;
+}
+
+static void count_attached(struct calls *cs, int by) {
+    cs->attached_count += (size_t)by;
+    metric_set(cs->m_attached, (int64_t)cs->attached_count);
+}
+
+static void on_hello(struct calls *cs, struct phone *p, const struct attach_msg *m) {
+    struct call_device *leg;
+    struct buf b = {0};
+    if (p->hello) {
+        send_error(cs, p, "state", "hello comes once, at the beginning");
+        return;
+    }
+    if (!identify(cs, p, m, &leg)) {
+        p->whole = false;
+        close_with(cs, p->ws, CLOSE_UNAUTHORIZED, "unauthorized",
+                   "device and secret, or device and the push's token, do not belong together");
+        return;
+    }
+    if (p->whole) {
+        struct phone *older = phone_whole(cs, p->tenant, p->device);
+        if (older) {
+            leave_by_device(cs, older);
+            close_with(cs, older->ws, CLOSE_REPLACED, "replaced", "this device has a newer connection");
+        }
+        HASH_ADD(by_device, cs->phones_by_device, key, strlen(p->key), p);
+    }
+    p->hello = true;
+    p->foreground = attach_is_foreground(m->app_state);
+    p->on_call = m->on_call == 1;
+    count_attached(cs, 1);
+    if (m->os_version[0])
+        devices_set_os_version(cs->d.devices, p->tenant, p->device, m->os_version);
+    log_info("phone attached", log_s("device", p->device), log_s("tenant", p->tenant),
+             log_s("call", leg ? leg->call->id : ""), log_b("foreground", p->foreground));
+    attach_write_welcome(&b, p->device, cs->d.config->cluster.node);
+    send_buf(cs, p->ws, &b);
+    if (leg)
+        phone_join(p, leg->call, leg->index);
+    else
+        join_all(cs, p);
+}
+
+/* The other messages: each is about one leg */
+
+struct heard {
+    struct calls *cs;
+    struct phone *p;
+    struct call *c;
+    unsigned device;
+    const struct attach_msg *m;
+};
+
+/* The state machine's refusal, told in the phone's terms. */
+static void tell_refused(const struct heard *h) {
+    const struct call *c = h->c;
+    struct buf b = {0};
+    if (c->fsm.legs[h->device].state != CALL_LEG_OUT) {
+        send_error(h->cs, h->p, "state", "this is not possible in the state that the call is in");
+        return;
+    }
+    write_over(&b, c, c->fsm.legs[h->device].out);
+    send_buf(h->cs, h->p->ws, &b);
+}
+
+static void step(const struct heard *h, enum call_input_kind kind) {
+    if (call_step(h->c, kind, h->device) != 0)
+        tell_refused(h);
+}
+
+static void on_receipt(const struct heard *h) {
+    if (call_receipt(h->c, h->device, &h->m->receipt) != 0) {
+        send_error(h->cs, h->p, "unknown_push", "receipt: push is none of this device's pushes for the call");
+        return;
+    }
+    /* An app that was running already may answer a push over the connection that it has. */
+    if (!h->c->devices[h->device].ws)
+        phone_join(h->p, h->c, h->device);
+}
+
+static void on_ringing(const struct heard *h) {
+    if (h->c->fsm.state == CALL_RINGING && h->c->fsm.legs[h->device].state == CALL_LEG_CALLED)
+        call_note_device(h->c, 0, "ringing", h->device);
+    step(h, CALL_IN_RINGING);
+}
+
+static void on_media(const struct heard *h) {
+    struct err_text et = {""};
+    int err = call_near_sdp(h->c, h->device, h->m->sdp, &et);
+    if (err != 0)
+        send_error(h->cs, h->p, err == E_STATE ? "state" : "bad_sdp", et.s);
+}
+
+static void on_answer(const struct heard *h) {
+    if (call_step(h->c, CALL_IN_ANSWER, h->device) != 0)
+        tell_refused(h);
+    else if (h->m->sdp[0])
+        on_media(h);
+}
+
+static void on_decline(const struct heard *h) {
+    struct receipt r = {.report_error = h->m->reason};
+    step(h, strcmp(h->m->reason, "busy") == 0 ? CALL_IN_BUSY
+            : receipt_filtered(&r)            ? CALL_IN_FILTERED
+                                              : CALL_IN_DECLINE);
+}
+
+static void on_hangup(const struct heard *h) {
+    step(h, CALL_IN_PHONE_HANGUP);
+}
+
+static void on_keys_taken(const struct heard *h) {
+    if (call_keys_taken(h->c, h->device) != 0)
+        send_error(h->cs, h->p, "state", "keys_taken: no keys went to this device");
+}
+
+static void (*const on_leg[ATTACH_TYPES])(const struct heard *h) = {
+    [ATTACH_RECEIPT] = on_receipt,      [ATTACH_RINGING] = on_ringing, [ATTACH_ANSWER] = on_answer,
+    [ATTACH_DECLINE] = on_decline,      [ATTACH_HANGUP] = on_hangup,   [ATTACH_MEDIA] = on_media,
+    [ATTACH_KEYS_TAKEN] = on_keys_taken};
+
+static void on_leg_message(struct calls *cs, struct phone *p, const struct attach_msg *m) {
+    struct heard h = {.cs = cs, .p = p, .c = calls_find(cs, p->tenant, m->call), .m = m};
+    int device = h.c && h.c->started && (p->whole || h.c->slot == p->call) ? call_device_by_id(h.c, p->device) : -1;
+    if (device < 0) {
+        send_error(cs, p, "unknown_call", "this connection has no call of that id");
+        return;
+    }
+    h.device = (unsigned)device;
+    on_leg[m->type](&h);
+}
+
+void phone_note_state(struct calls *cs, const char *tenant, const char *device, const char *app_state, int on_call) {
+    struct phone *p = phone_whole(cs, tenant, device);
+    if (p && app_state[0])
+        p->foreground = attach_is_foreground(app_state);
+    if (p && on_call >= 0)
+        p->on_call = on_call;
+}
+
+static void on_text(ws_id ws, const char *text, size_t len, void *arg) {
+    struct calls *cs = arg;
+    struct phone *p = phone_by_ws(cs, ws);
+    struct attach_msg m;
+    struct err_text et = {""};
+    const char *code;
+    if (!p)
+        return;
+    if (attach_read(&m, text, len, &code, &et) != 0) {
+        send_error(cs, p, code, et.s);
+        return;
+    }
+    if (m.type == ATTACH_HELLO)
+        on_hello(cs, p, &m);
+    else if (!p->hello)
+        send_error(cs, p, "state", "the first message is hello");
+    else if (m.type == ATTACH_STATE)
+        phone_note_state(cs, p->tenant, p->device, m.app_state, m.on_call);
+    else
+        on_leg_message(cs, p, &m);
+    attach_msg_free(&m);
+}
+
+/* DTLS application data for the caller of the call whose media this phone has. */
+static void on_binary(ws_id ws, const uint8_t *data, size_t len, void *arg) {
+    struct calls *cs = arg;
+    struct phone *p = phone_by_ws(cs, ws);
+    struct call_device *d;
+    if (!p || !p->hello)
+        return;
+    DL_FOREACH(calls_of_device(cs, p->tenant, p->device), d) {
+        if (d->ws != ws || d->call->near.device != (int)d->index || !d->call->media)
+            continue;
+        if (media_data(cs->d.media, d->call->media, data, len) != 0)
+            send_error(cs, p, "data", "a binary frame is one datagram of 1 to 1200 bytes");
+        return;
+    }
+    send_error(cs, p, "data", "this connection has no call whose caller could take data");
+}
+
+static void on_open(ws_id ws, const struct addr *peer, void *arg) {
+    struct calls *cs = arg;
+    struct phone *p = calloc(1, sizeof *p);
+    (void)peer;
+    if (!p) {
+        ws_close(cs->http, ws, 1013, "out of memory");
+        return;
+    }
+    p->ws = ws;
+    p->opened_ms = clock_mono_ms();
+    HASH_ADD(hh, cs->phones, ws, sizeof p->ws, p);
+}
+
+/* What rang over the connection alone needs a push now. */
+static void leg_detached(struct call_device *d) {
+    struct call *c = d->call;
+    d->ws = 0;
+    call_step(c, CALL_IN_DETACHED, d->index);
+    if (d->delivery == CALL_BY_CONNECTION && c->fsm.state == CALL_RINGING && !c->owner->closing &&
+        c->fsm.legs[d->index].state != CALL_LEG_OUT)
+        call_push(c, d->index);
+}
+
+static void on_closed(ws_id ws, void *arg) {
+    struct calls *cs = arg;
+    struct phone *p = phone_by_ws(cs, ws);
+    struct call_device *d, *next;
+    if (!p)
+        return;
+    HASH_DEL(cs->phones, p);
+    if (p->hello) {
+        leave_by_device(cs, p);
+        count_attached(cs, -1);
+        DL_FOREACH_SAFE(calls_of_device(cs, p->tenant, p->device), d, next) {
+            if (d->ws == ws)
+                leg_detached(d);
+        }
+        log_info("phone detached", log_s("device", p->device), log_s("tenant", p->tenant));
+    }
+    free(p);
+}
+
+const struct ws_ops calls_ws_ops = {on_open, on_text, on_binary, on_closed};
+
+/* What is known of a phone */
+
+struct phone *phone_awake(const struct calls *cs, const char *tenant, const char *device) {
+    struct phone *p = phone_whole(cs, tenant, device);
+    return p && (p->foreground || p->on_call) ? p : NULL;
+}
+
+void phone_known(const struct calls *cs, const char *tenant, const char *device, struct ledger_known *known) {
+    const struct phone *p = phone_whole(cs, tenant, device);
+    const struct call_device *d;
+    known->foreground = p && p->foreground;
+    known->on_call = p && p->on_call;
+    DL_FOREACH(calls_of_device(cs, tenant, device), d) {
+        const struct call_fsm *f = &d->call->fsm;
+        if ((f->state == CALL_ANSWERED || f->state == CALL_ACTIVE) && f->winner == (int)d->index)
+            known->on_call = true;
+    }
+}
+
+void phones_sweep(struct calls *cs, uint64_t now_ms) {
+    struct phone *p, *next;
+    HASH_ITER(hh, cs->phones, p, next) {
+        if (p->hello || now_ms - p->opened_ms < HELLO_MAX_MS)
+            continue;
+        p->opened_ms = now_ms; /* told once; it closes when its queue has left */
+        close_with(cs, p->ws, CLOSE_NO_HELLO, "no_hello", "no hello came within 10 s");
+    }
+}
+
+void phones_free(struct calls *cs) {
+    struct phone *p, *next;
+    HASH_CLEAR(by_device, cs->phones_by_device);
+    HASH_ITER(hh, cs->phones, p, next) {
+        HASH_DEL(cs->phones, p);
+        free(p);
+    }
+}

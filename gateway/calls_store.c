@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+#include "gateway/calls_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A row on its way to the store. */
+struct writing {
+    struct calls *calls;
+    slot_id call;
+    store_done_cb cb;
+    void *arg;
+};
+
+static void reply_delete(struct call *c, int err) {
+    struct http *h = c->owner->http;
+    if (!c->delete_reply)
+        return;
+    if (err == 0)
+        http_reply(h, c->delete_reply, 204, NULL, NULL, 0, NULL, 0);
+    else
+        http_problem(h, c->delete_reply, 503, "store", NULL, "the database does not take writes: %s", err_str(err));
+    c->delete_reply = 0;
+}
+
+static void on_written(int err, void *arg) {
+    struct writing *w = arg;
+    struct calls *cs = w->calls;
+    struct call *c = calls_get(cs, w->call);
+    store_done_cb cb = w->cb;
+    void *cb_arg = w->arg;
+    free(w);
+    if (c) {
+        c->writes--;
+        c->dirty = c->dirty || err != 0; /* the sweep tries again */
+        if (c->fsm.state == CALL_ENDED && c->writes == 0)
+            reply_delete(c, err);
+    }
+    if (cb)
+        cb(err, cb_arg);
+    cs->writes--;
+    calls_close_when_stored(cs);
+}
+
+static struct writing *writing_new(struct call *c, store_done_cb cb, void *arg) {
+    struct writing *w = calloc(1, sizeof *w);
+    if (w)
+        *w = (struct writing){c->owner, c->slot, cb, arg};
+    return w;
+}
+
+/* The store took the request, or did not for want of memory. */
+static void submitted(struct call *c, int err, struct writing *w) {
+    if (err != 0) {
+        log_error("nothing stored", log_s("call", c->id), log_s("error", err_str(err)));
+        c->dirty = true;
+        store_done_cb cb = w ? w->cb : NULL;
+        void *arg = w ? w->arg : NULL;
+        free(w);
+        if (cb)
+            cb(err, arg);
+        return;
+    }
+    c->writes++;
+    c->owner->writes++;
+}
+
+void call_store(struct call *c, const struct idempotency_row *idem, store_done_cb cb, void *arg) {
+    json_t *o = call_json(c);
+    char *doc = json_dumps(o, JSON_COMPACT), *timeline = json_dumps(c->timeline, JSON_COMPACT);
+    struct call_row row = {.id = c->id,
+                           .tenant = c->tenant,
+                           .callee = c->callee,
+                           .state = call_state_name(c->fsm.state),
+                           .created_ms = c->created_ms,
+                           .ended_ms = c->ended_ms,
+                           .doc = doc,
+                           .timeline = timeline};
+    struct writing *w = doc && timeline ? writing_new(c, cb, arg) : NULL;
+    c->dirty = false;
+    submitted(c, w ? store_call_put(c->owner->d.store, &row, idem, on_written, w) : E_NOMEM, w);
+    json_decref(o);
+    free(doc);
+    free(timeline);
+}
+
+void call_store_push(struct call *c, unsigned device, store_done_cb cb, void *arg) {
+    const struct call_device *d = &c->devices[device];
+    const struct ledger *l = &d->ledger;
+    struct push_row row = {
+        .id = d->push,
+        .call = c->id,
+        .device = d->id,
+        .tenant = c->tenant,
+        .app = c->app->name,
+        .app_version = d->app_version,
+        .os_version = d->os_version,
+        .predicted = ledger_predicted(l),
+        .predicted_why = ledger_why_name(l->why),
+        .observed = l->observed,
+        .reported = l->reported,
+        .report_error = l->report_error,
+        .outcome = ledger_outcome_name(l->outcome),
+        .status = l->status,
+        .reason = l->reason,
+        .queued_ms = l->queued_ms,
+        .written_ms = l->written_ms,
+        .answered_ms = l->answered_ms,
+        .received_ms = l->received_ms,
+        .reported_ms = l->reported_ms,
+        .attached_ms = l->attached_ms,
+    };
+    struct writing *w = writing_new(c, cb, arg);
+    submitted(c, w ? store_push_put(c->owner->d.store, &row, on_written, w) : E_NOMEM, w);
+}
+
+/* What a restart finds */
+
+/* A call that a crash cut off: its media and its phones' connections are gone, and so is the call. */
+void calls_load_call(struct calls *cs, const struct call_row *row) {
+    char at[CLOCK_RFC3339_BYTES];
+    uint64_t now_ms = clock_wall_ms();
+    json_t *doc = json_loads(row->doc, 0, NULL), *timeline = json_loads(row->timeline, 0, NULL);
+    clock_rfc3339(at, now_ms);
+    json_object_set_new(doc, "state", json_string("ended"));
+    json_object_set_new(doc, "reason", json_string(call_reason_name(CALL_ERROR)));
+    json_object_set_new(doc, "ended_at", json_string(at));
+    json_array_append_new(timeline, json_pack("{s:s,s:I,s:s,s:s,s:s}", "at", at, "offset_us",
+                                              (json_int_t)(now_ms - row->created_ms) * 1000, "event", "ended", "reason",
+                                              call_reason_name(CALL_ERROR), "detail", "the gateway was restarted"));
+    char *doc_text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+    char *timeline_text = timeline ? json_dumps(timeline, JSON_COMPACT) : NULL;
+    struct call_row ended = *row;
+    ended.state = "ended";
+    ended.ended_ms = now_ms;
+    ended.doc = doc_text ? doc_text : row->doc;
+    ended.timeline = timeline_text ? timeline_text : row->timeline;
+    if (store_call_put(cs->d.store, &ended, NULL, NULL, NULL) != 0)
+        log_error("nothing stored", log_s("call", row->id));
+    log_warn("call", log_s("call", row->id), log_s("state", "ended"), log_s("reason", "error"),
+             log_s("detail", "the gateway was restarted"));
+    free(doc_text);
+    free(timeline_text);
+    json_decref(doc);
+    json_decref(timeline);
+}
+
+/* Nobody waits for this row's receipt or report any more. */
+void calls_load_push(struct calls *cs, const struct push_row *row) {
+    struct push_row closed = *row;
+    closed.outcome = ledger_outcome_name(row->received_ms == 0 ? LEDGER_SILENT : LEDGER_VIOLATED);
+    if (store_push_put(cs->d.store, &closed, NULL, NULL) != 0)
+        log_error("nothing stored", log_s("call", row->call), log_s("push", row->id));
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/gateway.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/api_devices.h"
+#include "gateway/api_system.h"
+#include "gateway/calls.h"
+#include "gateway/privileges.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DRAIN_CHECK_MS   100
+#define FAREWELL_MS      200 /* for the last messages to phones and the last answers to leave */
+#define PRUNE_EVERY_MS   (60 * 1000U)
+#define RETENTION_MIN_MS 120000 /* an ended call is answered for at least so long */
+
+enum { API_CALLS, API_DEVICES, API_SYSTEM, APIS };
+
+struct gateway {
+    const struct config *cfg;
+    uv_loop_t loop;
+    uv_signal_t sigterm, sigint;
+    uv_timer_t drain, prune;
+    struct metrics *metrics;
+    struct store *store;
+    struct devices *devices;
+    struct media *media;
+    struct apns *apns;
+    struct apns_credential **credentials; /* by the config's apps */
+    struct api_push_service *services;
+    struct calls *calls;
+    struct http *http;
+    struct http_api apis[APIS];
+    struct api_devices api_devices;
+    struct api_system api_system;
+    uint64_t drain_until_ms;
+    bool ending;
+};
+
+/* Going down: calls, then the API, then pushes, then the store, each when the one before it is gone */
+
+static void on_store_closed(void *arg) {
+    struct gateway *g = arg;
+    g->store = NULL;
+}
+
+static void close_store(void *arg) {
+    struct gateway *g = arg;
+    g->apns = NULL;
+    if (g->store)
+        store_close(g->store, on_store_closed, g);
+}
+
+static void close_apns(void *arg) {
+    struct gateway *g = arg;
+    g->http = NULL;
+    g->calls = calls_free(g->calls);
+    if (g->apns)
+        apns_close(g->apns, close_store, g);
+    else
+        close_store(g);
+}
+
+static void close_http(uv_timer_t *t) {
+    struct gateway *g = t->data;
+    uv_close((uv_handle_t *)&g->drain, NULL);
+    if (g->http)
+        http_close(g->http, close_apns, g);
+    else
+        close_apns(g);
+}
+
+static void on_calls_closed(void *arg) {
+    struct gateway *g = arg;
+    uv_timer_start(&g->drain, close_http, g->http ? FAREWELL_MS : 0, 0);
+}
+
+static void end(struct gateway *g) {
+    if (g->ending)
+        return;
+    g->ending = true;
+    uv_timer_stop(&g->drain);
+    uv_close((uv_handle_t *)&g->sigterm, NULL);
+    uv_close((uv_handle_t *)&g->sigint, NULL);
+    uv_close((uv_handle_t *)&g->prune, NULL);
+    if (g->calls)
+        calls_close(g->calls, on_calls_closed, g);
+    else
+        on_calls_closed(g);
+}
+
+static void on_drain(uv_timer_t *t) {
+    struct gateway *g = t->data;
+    size_t live = calls_live(g->calls);
+    if (live > 0 && clock_mono_ms() < g->drain_until_ms)
+        return;
+    log_info("stopping", log_i("calls", (int64_t)live));
+    end(g);
+}
+
+static void on_signal(uv_signal_t *s, int signum) {
+    struct gateway *g = s->data;
+    if (g->drain_until_ms) {
+        log_warn("stopping at once", log_i("signal", signum), log_i("calls", (int64_t)calls_live(g->calls)));
+        end(g);
+        return;
+    }
+    log_info("draining", log_i("signal", signum), log_i("calls", (int64_t)calls_live(g->calls)),
+             log_i("limit_s", g->cfg->listen.drain_s));
+    calls_drain(g->calls);
+    g->api_system.draining = true;
+    g->drain_until_ms = clock_mono_ms() + (uint64_t)g->cfg->listen.drain_s * 1000;
+    uv_timer_start(&g->drain, on_drain, 0, DRAIN_CHECK_MS);
+}
+
+/* Coming up */
+
+static struct apns_credential *credential_of(const char *app, bool sandbox, void *arg) {
+    const struct gateway *g = arg;
+    for (unsigned i = 0; i < g->cfg->apps_count; i++)
+        if (strcmp(g->cfg->apps[i].name, app) == 0 && sandbox == (g->cfg->apps[i].environment == CONFIG_ENV_SANDBOX))
+            return g->credentials[i];
+    return NULL;
+}
+
+static int add_credential(struct gateway *g, unsigned i, struct err_text *et) {
+    const struct config_app *app = &g->cfg->apps[i];
+    struct err_text why = {""};
+    char *pem = NULL;
+    size_t len = 0;
+    int err = secret_file_read(&pem, &len, app->apns.key_file, &why);
+    struct apns_credential_config cc = {
+        .name = app->name,
+        .host = app->apns.host,
+        .port = (uint16_t)app->apns.port,
+        .ca_file = app->apns.ca_file[0] ? app->apns.ca_file : NULL,
+        .team_id = app->apns.team_id,
+        .key_id = app->apns.key_id,
+        .key_pem = pem,
+        .key_pem_len = len,
+    };
+    if (err == 0)
+        err = apns_credential_add(g->apns, &g->credentials[i], &cc, &why);
+    secret_free(pem, len);
+    g->services[i] = (struct api_push_service){app->name, g->credentials[i]};
+    return err == 0 ? 0 : err_say(et, err, "apps[%u] (%s): %s", i, app->name, why.s);
+}
+
+static int start_apns(struct gateway *g, struct err_text *et) {
+    unsigned count = g->cfg->apps_count;
+    g->credentials = calloc(count + 1, sizeof *g->credentials);
+    g->services = calloc(count + 1, sizeof *g->services);
+    if (!g->credentials || !g->services || apns_new(&g->apns, &g->loop, g->metrics) != 0)
+        return err_say(et, E_NOMEM, "out of memory");
+    for (unsigned i = 0; i < count; i++) {
+        int err = add_credential(g, i, et);
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+static int start_media(struct gateway *g, struct err_text *et) {
+    const struct config_media *m = &g->cfg->media;
+    struct media_config mc = {.address = m->address,
+                              .port = (uint16_t)m->port,
+                              .workers = m->workers,
+                              .calls_max = m->calls_max,
+                              .hold_ms = *m->hold_ms};
+    return media_start(&g->media, &mc, et);
+}
+
+static int start_calls(struct gateway *g, struct err_text *et) {
+    struct calls_deps deps = {.loop = &g->loop,
+                              .config = g->cfg,
+                              .store = g->store,
+                              .devices = g->devices,
+                              .media = g->media,
+                              .metrics = g->metrics,
+                              .credential = credential_of,
+                              .credential_arg = g};
+    int err = calls_new(&g->calls, &deps);
+    return err == 0 ? 0 : err_say(et, err, "the calls could not be set up: %s", err_str(err));
+}
+
+static void load_device(const struct device *dev, void *arg) {
+    devices_load(((struct gateway *)arg)->devices, dev);
+}
+
+static void load_call(const struct call_row *row, void *arg) {
+    calls_load_call(((struct gateway *)arg)->calls, row);
+}
+
+static void load_push(const struct push_row *row, void *arg) {
+    calls_load_push(((struct gateway *)arg)->calls, row);
+}
+
+static void load_idempotency(const struct idempotency_row *row, void *arg) {
+    calls_load_idempotency(((struct gateway *)arg)->calls, row);
+}
+
+static int start_store(struct gateway *g, struct err_text *et) {
+    int err = store_open(&g->store, &g->loop, g->cfg->store.url, et);
+    if (err == 0 && devices_new(&g->devices, g->store) != 0)
+        err = err_say(et, E_NOMEM, "out of memory");
+    return err;
+}
+
+static int load(struct gateway *g, struct err_text *et) {
+    static const struct store_load_ops ops = {load_device, load_call, load_push, load_idempotency};
+    return store_load(g->store, &ops, g, et);
+}
+
+static int start_http(struct gateway *g, struct err_text *et) {
+    g->apis[API_CALLS] = (struct http_api){calls_routes, calls_route_count, g->calls};
+    g->apis[API_DEVICES] = (struct http_api){api_devices_routes, api_devices_route_count, &g->api_devices};
+    g->apis[API_SYSTEM] = (struct http_api){api_system_routes, api_system_route_count, &g->api_system};
+    struct http_config hc = {.loop = &g->loop,
+                             .config = g->cfg,
+                             .metrics = g->metrics,
+                             .apis = g->apis,
+                             .api_count = APIS,
+                             .ws = calls_ws_ops,
+                             .ws_arg = g->calls};
+    int err = http_start(&g->http, &hc, et);
+    if (err != 0)
+        return err;
+    calls_attach_http(g->calls, g->http);
+    g->api_devices = (struct api_devices){g->http, g->devices, g->cfg};
+    g->api_system = (struct api_system){.http = g->http,
+                                        .metrics = g->metrics,
+                                        .store = g->store,
+                                        .media = g->media,
+                                        .services = g->services,
+                                        .service_count = g->cfg->apps_count};
+    return 0;
+}
+
+/* Media ports and secret files first, as whoever started it; then as the user that the config names: the database shall
+ * be that user's, and the API's port is one that needs no root. */
+static int start(struct gateway *g, struct err_text *et) {
+    int (*const steps[])(struct gateway *, struct err_text *) = {start_media, start_apns};
+    if (metrics_new(&g->metrics) != 0)
+        return err_say(et, E_NOMEM, "out of memory");
+    int err = 0;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && err == 0; i++)
+        err = steps[i](g, et);
+    if (err == 0)
+        err = privileges_drop(g->cfg->user, et);
+    if (err == 0)
+        err = start_store(g, et);
+    if (err == 0)
+        err = start_calls(g, et);
+    if (err == 0)
+        err = load(g, et);
+    return err == 0 ? start_http(g, et) : err;
+}
+
+static void announce(const struct gateway *g, const char *ready_file) {
+    char at[ADDR_STR_BYTES];
+    addr_str(at, http_address(g->http));
+    log_info("serving", log_s("version", WAKEGATE_VERSION), log_s("api", at), log_b("tls", g->cfg->listen.tls != NULL),
+             log_i("media_port", media_port(g->media, 0)), log_i("media_workers", media_workers(g->media)),
+             log_i("apps", g->cfg->apps_count), log_i("routes", g->cfg->routes_count));
+    FILE *f = ready_file ? fopen(ready_file, "we") : NULL;
+    if (f) {
+        fprintf(f, "{\"api\":\"%s\",\"media\":%u}\n", at, media_port(g->media, 0));
+        fclose(f);
+    } else if (ready_file) {
+        log_warn("ready file cannot be written", log_s("file", ready_file));
+    }
+}
+
+static void on_prune(uv_timer_t *t) {
+    struct gateway *g = t->data;
+    uint64_t now_ms = clock_wall_ms(), keep_ms = (uint64_t)g->cfg->store.retention_h * 3600 * 1000;
+    store_prune(g->store, now_ms - (keep_ms > RETENTION_MIN_MS ? keep_ms : RETENTION_MIN_MS), now_ms, NULL, NULL);
+}
+
+static void start_handles(struct gateway *g) {
+    uv_signal_init(&g->loop, &g->sigterm);
+    uv_signal_init(&g->loop, &g->sigint);
+    uv_timer_init(&g->loop, &g->drain);
+    uv_timer_init(&g->loop, &g->prune);
+    g->sigterm.data = g->sigint.data = g->drain.data = g->prune.data = g;
+}
+
+int gateway_run(const struct config *cfg, const char *ready_file, struct err_text *et) {
+    struct gateway g = {.cfg = cfg};
+    signal(SIGPIPE, SIG_IGN);
+    uv_loop_init(&g.loop);
+    start_handles(&g);
+    int err = start(&g, et);
+    if (err == 0) {
+        uv_signal_start(&g.sigterm, on_signal, SIGTERM);
+        uv_signal_start(&g.sigint, on_signal, SIGINT);
+        uv_timer_start(&g.prune, on_prune, PRUNE_EVERY_MS, PRUNE_EVERY_MS);
+        announce(&g, ready_file);
+    } else {
+        end(&g);
+    }
+    uv_run(&g.loop, UV_RUN_DEFAULT);
+    media_stop(g.media);
+    devices_free(g.devices);
+    free(g.credentials);
+    free(g.services);
+    metrics_free(g.metrics);
+    uv_loop_close(&g.loop);
+    if (err == 0)
+        log_info("stopped", log_end());
+    return err;
+}

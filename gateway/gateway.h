@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gateway as a whole: puts its parts together, runs them on one loop, and takes them apart again. Thread: main. */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include "config/config.h"
+
+/* Run until SIGTERM or SIGINT has drained it (a second one ends it at once). ready_file: gets {"api": "address:port",
+ * "media": port} once it serves; NULL: none. cfg must outlive the call. Returns 0, or E_* with a sentence when it could
+ * not start. */
+int gateway_run(const struct config *cfg, const char *ready_file, struct err_text *et);
+
+#endif
