@@ -15,6 +15,8 @@
 #define CONNECTIONS_MAX  65536
 #define HEADER_BYTES     2048 /* of a reply */
 #define HEADER_VALUE_MAX 1024 /* of a request's header that we read */
+#define ARG_MAX_BYTES    2048 /* one name=value of a query */
+#define CLOSING_TURNS    8    /* of the loop, in which libwebsockets ends; it needs three */
 #define PING_S           20   /* a WebSocket that is silent for so long is asked, */
 #define PING_HANGUP_S    40   /* and given up after this */
 
@@ -58,7 +60,8 @@ struct httpd {
     struct slots *exchanges, *websockets;
     struct addr address;
     bool closing;
-    uv_check_t closer;
+    uv_idle_t closer;
+    int closing_turns;
     void (*done)(void *arg);
     void *done_arg;
 };
@@ -148,15 +151,17 @@ static void dispatch(struct httpd *h, struct exchange *x, http_id id) {
 
 bool httpd_arg(const struct httpd_request *r, const char *name, char *out, size_t cap) {
     struct lws *wsi = (struct lws *)(uintptr_t)r->args;
-    char prefixed[128];
-    snprintf(prefixed, sizeof prefixed, "%s=", name);
-    const char *value = lws_get_urlarg_by_name(wsi, prefixed, out, (int)cap);
-    if (!value) {
-        out[0] = 0;
-        return false;
+    char arg[ARG_MAX_BYTES];
+    size_t name_len = strlen(name);
+    int len;
+    out[0] = 0;
+    for (int i = 0; (len = lws_hdr_copy_fragment(wsi, arg, sizeof arg, WSI_TOKEN_HTTP_URI_ARGS, i)) >= 0; i++) {
+        if ((size_t)len <= name_len || memcmp(arg, name, name_len) != 0 || arg[name_len] != '=')
+            continue;
+        snprintf(out, cap, "%s", arg + name_len + 1);
+        return true;
     }
-    memmove(out, value, strlen(value) + 1);
-    return true;
+    return false;
 }
 
 static void refuse(struct httpd *h, struct exchange *x, http_id id, int status, const char *detail) {
@@ -395,7 +400,9 @@ static int ws_writable(struct httpd *h, struct lws *wsi, struct session *s) {
     } else if (w->closing) {
         lws_close_reason(wsi, (enum lws_close_status)w->close_code, (unsigned char *)w->close_reason,
                          strlen(w->close_reason));
-        return -1;
+        /* Not "return -1": a libwebsockets built for debugging, as Debian's is, then closes twice, and the second time
+         * throws the close frame away. */
+        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
     }
     return 0;
 }
@@ -504,6 +511,7 @@ static int create(struct httpd *h, struct err_text *et) {
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
         .foreign_loops = h->loops,
         .user = h,
+        .pcontext = &h->context, /* NULL again when it is gone */
         .retry_and_idle_policy = &ping_policy,
         .pt_serv_buf_size = 16384,
     };
@@ -558,7 +566,10 @@ int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_te
         h->closing = true;
         if (h->context)
             lws_context_destroy(h->context);
-        uv_run(cfg->loop, UV_RUN_NOWAIT);
+        for (int i = 0; i < CLOSING_TURNS; i++)
+            uv_run(cfg->loop, UV_RUN_NOWAIT);
+        if (h->context)
+            lws_context_destroy(h->context);
         slots_free(h->exchanges);
         slots_free(h->websockets);
         free(h);
@@ -578,10 +589,17 @@ static void on_closer_closed(uv_handle_t *handle) {
     done(arg);
 }
 
-/* libwebsockets closes its handles in the loop's next turns; ours closes behind them. */
-static void on_check(uv_check_t *check) {
-    uv_check_stop(check);
-    uv_close((uv_handle_t *)check, on_closer_closed);
+/* libwebsockets closes its handles in the loop's next turns, stage by stage, and its callbacks look into h until then.
+ * (libuv calls back the handle closed last first: ours must not be closed in the same turn.) */
+static void on_idle(uv_idle_t *idle) {
+    struct httpd *h = idle->data;
+    if (++h->closing_turns < CLOSING_TURNS)
+        return;
+    /* On a loop of somebody else's, the context is released by a second call. */
+    if (h->context)
+        lws_context_destroy(h->context);
+    uv_idle_stop(idle);
+    uv_close((uv_handle_t *)idle, on_closer_closed);
 }
 
 void httpd_close(struct httpd *h, void (*done)(void *arg), void *arg) {
@@ -598,9 +616,9 @@ void httpd_close(struct httpd *h, void (*done)(void *arg), void *arg) {
     for (cursor = 0; slots_next(h->websockets, &cursor, &id);)
         ws_drop(h, id);
     lws_context_destroy(h->context);
-    uv_check_init(h->cfg.loop, &h->closer);
+    uv_idle_init(h->cfg.loop, &h->closer);
     h->closer.data = h;
-    uv_check_start(&h->closer, on_check);
+    uv_idle_start(&h->closer, on_idle);
 }
 
 const struct addr *httpd_address(const struct httpd *h) {

@@ -31,7 +31,7 @@ struct httpd_request {
 };
 /* All pointers live until the handler returns. */
 
-/* A decoded query parameter into out; false when absent or longer than cap. Only inside the handler. */
+/* A decoded query parameter into out, cut at cap; false and "" when absent. Only inside the handler. */
 bool httpd_arg(const struct httpd_request *r, const char *name, char *out, size_t cap);
 
 struct http_header {

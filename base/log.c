@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
 
 #include <inttypes.h>
@@ -48,25 +49,38 @@ static void puts_line(struct line *l, const char *s) {
     put(l, s, strlen(s));
 }
 
-/* Between quotes; control characters become \u00XX, so that a value stays on its line. */
+/* Bytes of the character at s, or 0 when it is broken UTF-8. */
+static size_t char_bytes(const char *s) {
+    unsigned char lead = (unsigned char)*s;
+    size_t n = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    return strnlen(s, n) == n && utf8_valid(s, n) ? n : 0;
+}
+
+/* Between quotes; control characters become \u00XX, so that a value stays on its line, and broken UTF-8 becomes U+FFFD,
+ * so that JSON stays JSON. */
 static void put_quoted(struct line *l, const char *s) {
     char escaped[8];
     put(l, "\"", 1);
-    for (; *s; s++) {
+    for (size_t n = 0; *s; s += n ? n : 1) {
         unsigned char c = (unsigned char)*s;
+        n = char_bytes(s);
         if (c == '"' || c == '\\')
             put(l, c == '"' ? "\\\"" : "\\\\", 2);
         else if (c == '\n')
             put(l, "\\n", 2);
         else if (c < 0x20 || c == 0x7f)
             put(l, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", c));
+        else if (n == 0)
+            put(l, "\\ufffd", 6);
         else
-            put(l, s, 1);
+            put(l, s, n);
     }
     put(l, "\"", 1);
 }
 
 static bool is_bare(const char *s) {
+    if (!utf8_valid(s, strlen(s)))
+        return false;
     for (; *s; s++)
         if ((unsigned char)*s <= ' ' || *s == '"' || *s == '=' || *s == '\\' || *s == 0x7f)
             return false;

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/addr.h"
+#include "base/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct addr at(const char *hostport) {
+    struct addr a;
+    assert_int_equal(addr_parse_hostport(&a, hostport), 0);
+    return a;
+}
+
+static void an_address_is_written_as_it_was_read(void **state) {
+    static const char *const texts[] = {"192.0.2.1:80", "0.0.0.0:0", "[::1]:443", "[2001:db8::ff]:65535"};
+    char text[ADDR_STR_BYTES];
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct addr a = at(texts[i]);
+        assert_string_equal(addr_str(text, &a), texts[i]);
+    }
+}
+
+static void brackets_round_an_ipv6_address_are_optional_without_a_port(void **state) {
+    struct addr a, b;
+    char text[ADDR_STR_BYTES];
+    (void)state;
+    assert_int_equal(addr_parse(&a, "::1", 5), 0);
+    assert_int_equal(addr_parse(&b, "[::1]", 5), 0);
+    assert_true(addr_eq(&a, &b));
+    assert_string_equal(addr_ip(text, &a), "::1");
+    assert_int_equal(addr_port(&a), 5);
+}
+
+static void what_is_no_numeric_address_is_malformed(void **state) {
+    static const char *const texts[] = {"",    "localhost", "1.2.3", "1.2.3.4.5", "256.0.0.1",
+                                        "::g", "[::1",      "[]",    " ::1"};
+    struct addr a;
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_int_equal(addr_parse(&a, texts[i], 1), E_MALFORMED);
+    char many[300];
+    memset(many, '1', sizeof many);
+    many[sizeof many - 1] = 0;
+    assert_int_equal(addr_parse(&a, many, 1), E_MALFORMED);
+}
+
+static void a_port_is_a_number_up_to_65535(void **state) {
+    static const char *const texts[] = {"1.2.3.4",
+                                        "1.2.3.4:",
+                                        "1.2.3.4:x",
+                                        "1.2.3.4:65536",
+                                        "1.2.3.4:-1",
+                                        "1.2.3.4:80x",
+                                        "1.2.3.4: 1",
+                                        "1.2.3.4:+80",
+                                        "::1:80",
+                                        "[::1]",
+                                        ":80",
+                                        "",
+                                        "1.2.3.4:99999999999999999999"};
+    struct addr a;
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_int_equal(addr_parse_hostport(&a, texts[i]), E_MALFORMED);
+}
+
+static void addresses_are_equal_in_family_address_and_port(void **state) {
+    struct addr a = at("192.0.2.1:80"), b = at("192.0.2.1:80"), c = at("192.0.2.1:81"), d = at("192.0.2.2:80"),
+                e = at("[::1]:80"), f = at("[::2]:80"), none = {0}, none_too = {0};
+    (void)state;
+    assert_true(addr_eq(&a, &b));
+    assert_false(addr_eq(&a, &c));
+    assert_false(addr_eq(&a, &d));
+    assert_false(addr_eq(&a, &e));
+    assert_false(addr_eq(&e, &f));
+    assert_false(addr_eq(&a, &none));
+    assert_true(addr_eq(&none, &none_too));
+}
+
+static void equal_addresses_have_equal_hashes_and_the_seed_matters(void **state) {
+    struct addr a = at("192.0.2.1:80"), b = at("192.0.2.1:80"), c = at("192.0.2.1:81"), d = at("[::1]:80"),
+                e = at("[::1]:81");
+    (void)state;
+    assert_int_equal(addr_hash(&a, 7), addr_hash(&b, 7));
+    assert_int_not_equal(addr_hash(&a, 7), addr_hash(&a, 8));
+    assert_int_not_equal(addr_hash(&a, 7), addr_hash(&c, 7));
+    assert_int_not_equal(addr_hash(&d, 7), addr_hash(&e, 7));
+}
+
+static void a_zeroed_address_is_none(void **state) {
+    struct addr a = {0}, b = at("192.0.2.1:80"), c = at("[::1]:1");
+    char text[ADDR_STR_BYTES];
+    (void)state;
+    assert_false(addr_is_set(&a));
+    assert_int_equal(addr_len(&a), 0);
+    assert_string_equal(addr_ip(text, &a), "");
+    assert_true(addr_is_set(&b) && addr_is_set(&c));
+    assert_int_equal(addr_len(&b), sizeof(struct sockaddr_in));
+    assert_int_equal(addr_len(&c), sizeof(struct sockaddr_in6));
+}
+
+static void the_loopback_is_known_in_both_families(void **state) {
+    struct addr a = at("127.0.0.1:1"), b = at("127.255.0.9:1"), c = at("[::1]:1"), d = at("128.0.0.1:1"),
+                e = at("[::]:1"), f = at("0.0.0.0:1"), none = {0};
+    (void)state;
+    assert_true(addr_is_loopback(&a) && addr_is_loopback(&b) && addr_is_loopback(&c));
+    assert_false(addr_is_loopback(&d) || addr_is_loopback(&e) || addr_is_loopback(&f) || addr_is_loopback(&none));
+}
+
+static void a_mapped_ipv4_address_becomes_plain(void **state) {
+    struct addr a = at("[::ffff:192.0.2.1]:80"), plain = at("192.0.2.1:80"), v6 = at("[2001:db8::1]:80"), copy = v6;
+    (void)state;
+    addr_unmap(&a);
+    assert_memory_equal(&a, &plain, sizeof a);
+    addr_unmap(&v6);
+    assert_memory_equal(&v6, &copy, sizeof v6);
+    addr_unmap(&plain);
+    assert_true(addr_eq(&plain, &a));
+}
+
+static void an_address_comes_from_a_sockaddr_and_an_unknown_family_is_none(void **state) {
+    struct addr v4 = at("192.0.2.1:80"), v6 = at("[2001:db8::1]:80"), a;
+    struct sockaddr other = {.sa_family = AF_UNIX};
+    (void)state;
+    addr_from_sockaddr(&a, &v4.u.sa);
+    assert_memory_equal(&a, &v4, sizeof a);
+    addr_from_sockaddr(&a, &v6.u.sa);
+    assert_memory_equal(&a, &v6, sizeof a);
+    addr_from_sockaddr(&a, &other);
+    assert_false(addr_is_set(&a));
+}
+
+static void the_port_can_be_changed(void **state) {
+    struct addr a = at("192.0.2.1:80"), b = at("[::1]:80");
+    (void)state;
+    addr_set_port(&a, 8080);
+    addr_set_port(&b, 8081);
+    assert_int_equal(addr_port(&a), 8080);
+    assert_int_equal(addr_port(&b), 8081);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_address_is_written_as_it_was_read),
+        cmocka_unit_test(brackets_round_an_ipv6_address_are_optional_without_a_port),
+        cmocka_unit_test(what_is_no_numeric_address_is_malformed),
+        cmocka_unit_test(a_port_is_a_number_up_to_65535),
+        cmocka_unit_test(addresses_are_equal_in_family_address_and_port),
+        cmocka_unit_test(equal_addresses_have_equal_hashes_and_the_seed_matters),
+        cmocka_unit_test(a_zeroed_address_is_none),
+        cmocka_unit_test(the_loopback_is_known_in_both_families),
+        cmocka_unit_test(a_mapped_ipv4_address_becomes_plain),
+        cmocka_unit_test(an_address_comes_from_a_sockaddr_and_an_unknown_family_is_none),
+        cmocka_unit_test(the_port_can_be_changed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
