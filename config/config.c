@@ -262,6 +262,8 @@ int config_load(struct config **cp, const char *path, struct err_text *et) {
         err = fill(&c, &d, et);
     if (err == 0 && (err = complete(c, dirname(copy))) != 0)
         err_say(et, err, "%s: out of memory", path);
+    if (err == 0 && !config_doc_has(&d, "log", "level"))
+        c->log.level = LOG_LEVEL_INFO; /* zero is debug */
     if (err == 0)
         err = judge(c, &d, et);
     if (copy)

@@ -166,6 +166,11 @@ static size_t line_of(const struct config_doc *d, const char *path) {
     return line;
 }
 
+bool config_doc_has(const struct config_doc *d, const char *group, const char *key) {
+    const yaml_node_t *root = d->loaded ? yaml_document_get_root_node(doc_of(d)) : NULL;
+    return child(d, child(d, root, group, strlen(group)), key, strlen(key)) != NULL;
+}
+
 int config_doc_say(const struct config_doc *d, struct err_text *et, int err, const char *path, const char *fmt, ...) {
     char text[ERR_TEXT_BYTES];
     va_list ap;

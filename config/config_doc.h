@@ -24,6 +24,8 @@ int config_doc_read(struct config_doc *d, const char *file, struct err_text *et)
 void config_doc_free(struct config_doc *d);
 /* Unknown, missing and mistyped keys, by the schema. */
 int config_doc_check(const struct config_doc *d, const cyaml_schema_value_t *schema, struct err_text *et);
+/* Does the file say GROUP.KEY? For defaults that are not zero while zero has a meaning. */
+bool config_doc_has(const struct config_doc *d, const char *group, const char *key);
 /* "FILE:LINE: PATH: sentence"; the line is the path's, or that of the nearest part of it which is there. Returns err.
  */
 int config_doc_say(const struct config_doc *d, struct err_text *et, int err, const char *path, const char *fmt, ...)
