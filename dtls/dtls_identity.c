@@ -57,6 +57,7 @@ static bool set_fingerprint(struct dtls_identity *i, const X509 *cert) {
 }
 
 static bool configure(SSL_CTX *ctx, const char *profiles) {
+    char groups[] = "X25519:P-256"; /* OpenSSL's macro takes no const */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_QUERY_MTU | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -66,7 +67,7 @@ static bool configure(SSL_CTX *ctx, const char *profiles) {
     SSL_CTX_set_read_ahead(ctx, 1);
     return SSL_CTX_set_min_proto_version(ctx, DTLS1_2_VERSION) == 1 &&
            SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES") == 1 &&
-           SSL_CTX_set1_groups_list(ctx, "X25519:P-256") == 1 &&
+           SSL_CTX_set1_groups_list(ctx, groups) == 1 &&
            SSL_CTX_set_tlsext_use_srtp(ctx, profiles) == 0; /* this one returns 0 on success */
 }
 

@@ -52,8 +52,8 @@ int dtls_session_input(struct dtls_session *s, const uint8_t *dg, size_t len, ui
 /* Retransmit what is due; call at least every 20 ms while handshaking. The handshake is given up 15 s after it began.
  */
 void dtls_session_tick(struct dtls_session *s, uint64_t now_ms);
-/* Send application data as one datagram. Returns 0, E_STATE before the handshake is done, E_FULL when it is empty or its
- * record would pass the MTU (some 40 bytes are the record's), E_CLOSED. */
+/* Send application data as one datagram. Returns 0, E_STATE before the handshake is done, E_FULL when it is empty or
+ * its record would pass the MTU (some 40 bytes are the record's), E_CLOSED. */
 int dtls_session_write(struct dtls_session *s, const uint8_t *p, size_t len);
 bool dtls_session_connected(const struct dtls_session *s);
 

@@ -181,7 +181,7 @@ int media_stats(struct media *m, media_id id) {
 
 int media_data(struct media *m, media_id id, const uint8_t *p, size_t len) {
     struct media_command cmd = {.kind = MEDIA_CMD_DATA, .id = id};
-    if (len == 0 || len > MEDIA_DATA_MAX_BYTES)
+    if (len == 0 || len > MEDIA_DATA_SEND_MAX_BYTES)
         return E_INVAL;
     cmd.u.data.len = (uint16_t)len;
     memcpy(cmd.u.data.p, p, len);

@@ -21,8 +21,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MEDIA_WORKERS_MAX    64
-#define MEDIA_DATA_MAX_BYTES 1200 /* DTLS application data of one datagram */
+#define MEDIA_WORKERS_MAX         64
+#define MEDIA_DATA_MAX_BYTES      1200 /* DTLS application data of one datagram */
+#define MEDIA_DATA_SEND_MAX_BYTES 1100 /* what fits the MTU under every cipher: a record takes up to 93 bytes of it */
 
 struct media;
 typedef uint64_t media_id; /* worker, generation and slot in one; 0 is none */
@@ -84,7 +85,7 @@ int media_gate(struct media *m, media_id id);
 /* TRANSFER: the phone confirmed the keys; the worker wipes its copy and forwards untouched from now on. Before it, the
  * phone's packets do not count. */
 int media_keys_taken(struct media *m, media_id id);
-/* Send DTLS application data to the caller. len up to MEDIA_DATA_MAX_BYTES. */
+/* Send DTLS application data to the caller. len up to MEDIA_DATA_SEND_MAX_BYTES. */
 int media_data(struct media *m, media_id id, const uint8_t *p, size_t len);
 /* End the call: close_notify to the DTLS peers, keys wiped. MEDIA_EV_CLOSED follows, the last event of this id. */
 int media_close(struct media *m, media_id id);

@@ -317,6 +317,13 @@ static void fill_static(struct sdp_codec *c) {
             *c = statics[i];
 }
 
+static bool has_codec(const struct sdp_media *m, int pt) {
+    for (size_t i = 0; i < m->codec_count; i++)
+        if (m->codecs[i].pt == pt)
+            return true;
+    return false;
+}
+
 /* "kind port[/n] proto fmt..." (RFC 8866 5.14). */
 static int parse_media(struct parser *p, const char *v) {
     char port[16], fmt[64];
@@ -337,6 +344,8 @@ static int parse_media(struct parser *p, const char *v) {
     while (rtp && word(&v, fmt, sizeof fmt)) {
         if (!number(fmt, 127, &value))
             return complain(p, E_MALFORMED, "m=: \"%.32s\" is not a payload type of 0 to 127", fmt);
+        if (has_codec(m, (int)value)) /* a payload type named twice must not double what is written for it */
+            continue;
         if (m->codec_count == SDP_CODECS_MAX)
             return complain(p, E_UNSUPPORTED, "more than %d codecs in one m-line", SDP_CODECS_MAX);
         struct sdp_codec *c = &m->codecs[m->codec_count++];
