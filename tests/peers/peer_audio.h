@@ -13,6 +13,11 @@
 
 enum peer_codec { PEER_CODEC_NONE, PEER_CODEC_PCMU, PEER_CODEC_OPUS };
 
+/* By its name in an rtpmap, either case; NONE when it is not one of ours. */
+enum peer_codec peer_codec_by_name(const char *name);
+/* Is the tone that a meter named the expected one? Within 10 Hz; no tone (0) is never the expected one. */
+bool peer_tone_is(double heard_hz, double expected_hz);
+
 struct peer_tone; /* the sender */
 
 /* hz: 50..3500; pt: RTP payload type. Returns 0, E_NOMEM, E_UNSUPPORTED. */

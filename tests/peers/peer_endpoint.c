@@ -19,11 +19,12 @@
 
 struct peer_endpoint {
     int fd;
-    struct addr local, remote;
+    struct addr local, remote, candidates[PEER_CANDIDATES_MAX];
+    size_t candidate_count, candidate_next;
     char local_ufrag[64], local_pwd[64], remote_ufrag[257], remote_pwd[257];
     uint64_t tie_breaker, next_check_ms;
     uint8_t txid[STUN_TXID_BYTES];
-    bool path_up;
+    bool check_open, path_up;
     enum peer_dtls role;
     struct dtls_identity *identity;
     struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
@@ -81,8 +82,10 @@ static int start_dtls(struct peer_endpoint *e, uint64_t now_ms) {
 }
 
 static int open_socket(struct peer_endpoint *e) {
-    bool v6 = e->remote.u.sa.sa_family == AF_INET6, anywhere = addr_is_set(&e->remote) && !addr_is_loopback(&e->remote);
+    bool v6 = e->remote.u.sa.sa_family == AF_INET6, anywhere = false;
     struct addr any;
+    for (size_t i = 0; i < e->candidate_count; i++)
+        anywhere |= !addr_is_loopback(&e->candidates[i]);
     addr_parse(&any, v6 ? (anywhere ? "::" : "::1") : (anywhere ? "0.0.0.0" : "127.0.0.1"), 0);
     e->fd = socket(any.u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (e->fd < 0 || bind(e->fd, &any.u.sa, addr_len(&any)) != 0)
@@ -97,6 +100,12 @@ static int open_socket(struct peer_endpoint *e) {
 
 void peer_endpoint_set_remote(struct peer_endpoint *e, const struct peer_endpoint_params *p) {
     e->remote = p->remote;
+    e->candidate_count = 0;
+    if (addr_is_set(&p->remote))
+        e->candidates[e->candidate_count++] = p->remote;
+    for (size_t i = 0; i < p->more_count && e->candidate_count < PEER_CANDIDATES_MAX; i++)
+        if (p->more[i].u.sa.sa_family == p->remote.u.sa.sa_family)
+            e->candidates[e->candidate_count++] = p->more[i];
     snprintf(e->remote_ufrag, sizeof e->remote_ufrag, "%s", p->remote_ufrag ? p->remote_ufrag : "");
     snprintf(e->remote_pwd, sizeof e->remote_pwd, "%s", p->remote_pwd ? p->remote_pwd : "");
     e->role = p->dtls;
@@ -156,7 +165,12 @@ static void send_check(struct peer_endpoint *e) {
     uint8_t out[STUN_MSG_MAX_BYTES];
     char username[STUN_USERNAME_MAX_BYTES];
     snprintf(username, sizeof username, "%s:%s", e->remote_ufrag, e->local_ufrag);
-    random_bytes(e->txid, sizeof e->txid);
+    if (!e->path_up)
+        e->remote = e->candidates[e->candidate_next++ % e->candidate_count];
+    /* RFC 8489 6.2.1: a request is repeated in the same transaction, so that a late response still counts. */
+    if (!e->check_open)
+        random_bytes(e->txid, sizeof e->txid);
+    e->check_open = true;
     struct stun_build b = {
         .type = STUN_BINDING_REQUEST,
         .txid = e->txid,
@@ -185,13 +199,15 @@ static void take_stun(struct peer_endpoint *e, const uint8_t *p, size_t len, con
             send_to_remote(e, out, (size_t)n);
         return;
     }
-    if (m.type != STUN_BINDING_SUCCESS || memcmp(m.txid, e->txid, sizeof e->txid) != 0 ||
+    if (m.type != STUN_BINDING_SUCCESS || !e->check_open || memcmp(m.txid, e->txid, sizeof e->txid) != 0 ||
         stun_msg_check(&m, e->remote_pwd) != 0)
         return;
+    e->check_open = false;
     e->next_check_ms = now_ms + CONSENT_EVERY_MS;
     if (e->path_up)
         return;
     e->path_up = true;
+    e->remote = *src; /* not always the candidate that was tried last */
     if (e->ops.path_up)
         e->ops.path_up(e->arg);
     if (e->role == PEER_DTLS_CLIENT && !e->dtls)

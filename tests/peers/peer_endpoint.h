@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define PEER_CANDIDATES_MAX 8 /* a gateway announces two or three addresses */
+
 enum peer_dtls { PEER_DTLS_NONE, PEER_DTLS_CLIENT, PEER_DTLS_SERVER };
 
 /* Strings, fingerprints and keys are copied. */
@@ -20,6 +22,8 @@ struct peer_endpoint_params {
     const char *local_ufrag, *local_pwd;
     const char *remote_ufrag, *remote_pwd; /* may come later by peer_endpoint_set_remote */
     struct addr remote;                    /* where the checks go; unset: later */
+    const struct addr *more;               /* further candidates: checks go round, the first that answers is used */
+    size_t more_count;
     enum peer_dtls dtls;
     struct dtls_identity *identity; /* with DTLS; must outlive the endpoint */
     const struct sdp_fingerprint *fingerprints;

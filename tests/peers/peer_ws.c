@@ -30,20 +30,25 @@ struct peer_ws {
     struct lws *wsi;
     struct outgoing *queue;
     struct buf in;
-    bool open, closing, over;
+    bool connecting, open, closing, over;
 };
 
-static void ws_over(struct peer_ws *w, const char *why) {
+static void ws_free(struct peer_ws *w) {
     struct outgoing *o, *next;
-    if (!w || w->over)
-        return;
-    w->over = true;
-    w->ops.closed(why, w->arg);
     LL_FOREACH_SAFE(w->queue, o, next) {
         free(o);
     }
     buf_free(&w->in);
     free(w);
+}
+
+static void ws_over(struct peer_ws *w, const struct peer_net *n, const char *why) {
+    w->over = true;
+    if (w->connecting) /* peer_ws_connect still needs it, and returns the error */
+        return;
+    if (!n->closing)
+        w->ops.closed(why, w->arg);
+    ws_free(w);
 }
 
 static int ws_receive(struct peer_ws *w, const void *p, size_t len) {
@@ -74,11 +79,7 @@ static int ws_write(struct peer_ws *w) {
     return 0;
 }
 
-static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
-    struct peer_ws *w = user;
-    struct peer_net *n = wsi ? lws_context_user(lws_get_context(wsi)) : NULL;
-    if (!w || !n || n->closing)
-        return 0;
+static int ws_event(struct peer_ws *w, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len) {
     switch (reason) {
     case LWS_CALLBACK_CLIENT_ESTABLISHED:
         w->wsi = wsi;
@@ -89,14 +90,25 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         return ws_receive(w, in, len);
     case LWS_CALLBACK_CLIENT_WRITEABLE:
         return ws_write(w);
-    case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-        ws_over(w, in ? (const char *)in : "connection failed");
-        return 0;
-    case LWS_CALLBACK_CLIENT_CLOSED:
-        ws_over(w, "closed");
-        return 0;
     default:
         return 0;
+    }
+}
+
+static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
+    struct peer_ws *w = user;
+    struct peer_net *n = wsi ? lws_context_user(lws_get_context(wsi)) : NULL;
+    if (!w || !n)
+        return 0;
+    switch (reason) {
+    case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+        ws_over(w, n, in ? (const char *)in : "connection failed");
+        return 0;
+    case LWS_CALLBACK_CLIENT_CLOSED:
+        ws_over(w, n, "closed");
+        return 0;
+    default:
+        return n->closing ? 0 : ws_event(w, wsi, reason, in, len);
     }
 }
 
@@ -131,6 +143,11 @@ void peer_net_close(struct peer_net *n) {
 }
 
 struct peer_net *peer_net_free(struct peer_net *n) {
+    if (!n)
+        return NULL;
+    /* On a loop that is not its own, libwebsockets frees the context only when it is told again after its handles are
+     * gone. */
+    lws_context_destroy(n->context);
     free(n);
     return NULL;
 }
@@ -164,10 +181,15 @@ int peer_ws_connect(struct peer_ws **wp, struct peer_net *n, const char *url, co
         .userdata = w,
         .ssl_connection = strcmp(scheme, "wss") == 0 ? LCCSCF_USE_SSL : 0,
     };
-    *wp = w;
+    w->connecting = true;
     w->wsi = lws_client_connect_via_info(&ci);
-    /* On an immediate failure libwebsockets has either raised the connection error, which freed w, or done nothing. */
-    return w->wsi ? 0 : E_IO;
+    w->connecting = false;
+    if (!w->wsi || w->over) {
+        ws_free(w);
+        return E_IO;
+    }
+    *wp = w;
+    return 0;
 }
 
 void peer_ws_send(struct peer_ws *w, const char *p, size_t len) {

@@ -19,11 +19,13 @@ struct peer_ws_ops {
 
 /* ca_file: PEM that wss servers are verified with; NULL: the system's trust store. Returns 0 or E_IO. */
 int peer_net_new(struct peer_net **np, uv_loop_t *loop, const char *ca_file);
-/* Closes all connections without callbacks. The loop must still run until it is empty; then peer_net_free. */
+/* Closes all connections without callbacks. The loop must still run until it is empty (libwebsockets stops it once in
+ * between); then peer_net_free. */
 void peer_net_close(struct peer_net *n);
 struct peer_net *peer_net_free(struct peer_net *n);
 
-/* url: ws://host:port/path or wss://. Returns 0, E_INVAL, E_IO; afterwards ops->closed comes once. */
+/* url: ws://host:port/path or wss://. Returns 0, and ops->closed comes once, later; or E_INVAL, E_IO, E_NOMEM, and it
+ * never comes. */
 int peer_ws_connect(struct peer_ws **wp, struct peer_net *n, const char *url, const char *protocol,
                     const struct peer_ws_ops *ops, void *arg);
 /* Queue one text message. */

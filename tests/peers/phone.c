@@ -4,17 +4,17 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "tests/peers/peer_audio.h"
+#include "tests/peers/peer_json.h"
 #include "tests/peers/peer_ws.h"
 #include "tests/peers/phone_call.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TONE_TOLERANCE_HZ 10
-#define SIM_PROTOCOL      "apns-sim.v1"
-#define ATTACH_PROTOCOL   "wakegate.v1"
+#define SIM_PROTOCOL    "apns-sim.v1"
+#define ATTACH_PROTOCOL "wakegate.v1"
 
 /* One call as the app sees it; there is at most one. */
 struct ring {
@@ -50,11 +50,6 @@ static void send_json(struct peer_ws *w, json_t *message) {
         peer_ws_send(w, text, strlen(text));
     free(text);
     json_decref(message);
-}
-
-static const char *text_of(const json_t *o, const char *key) {
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
 }
 
 bool phone_must_report(const char *os_version, bool foreground, bool on_call, uint64_t now_ms, uint64_t expires_at_ms,
@@ -95,8 +90,8 @@ static void ring_over(struct phone *p, const char *reason) {
     tell(p, "call_over",
          json_pack("{s:s,s:s,s:s,s:b,s:b,s:f,s:b,s:I,s:I}", "call", r->call, "reason", reason, "mode", m.mode,
                    "must_report", r->must_report, "reported", r->reported, "heard_hz", m.heard_hz, "heard_expected",
-                   m.heard_hz > 0 && fabs(m.heard_hz - p->cfg->expect_hz) <= TONE_TOLERANCE_HZ, "rx_pkts",
-                   (json_int_t)m.rx_pkts, "tx_pkts", (json_int_t)m.tx_pkts));
+                   peer_tone_is(m.heard_hz, p->cfg->expect_hz), "rx_pkts", (json_int_t)m.rx_pkts, "tx_pkts",
+                   (json_int_t)m.tx_pkts));
     if (r->media)
         phone_call_close(r->media);
     uv_timer_stop(&p->answer);
@@ -116,7 +111,7 @@ static void take_handoff(struct phone *p, const json_t *handoff) {
         tell(p, "error", json_pack("{s:s,s:s}", "call", r->call, "detail", et.s));
         return;
     }
-    tell(p, "handoff", json_pack("{s:s,s:s}", "call", r->call, "mode", text_of(handoff, "mode")));
+    tell(p, "handoff", json_pack("{s:s,s:s}", "call", r->call, "mode", peer_text(handoff, "mode")));
     if (phone_call_has_keys(r->media))
         send_json(p->gateway, json_pack("{s:s,s:s}", "type", "keys_taken", "call", r->call));
     else if (r->answered)
@@ -156,11 +151,11 @@ static void on_answer_timer(uv_timer_t *t) {
 /* The `call` message: a call that rings here, over the push or the standing connection. */
 static void on_call_message(struct phone *p, const json_t *m) {
     struct ring *r = &p->ring;
-    if (strcmp(text_of(m, "state"), "ended") == 0)
+    if (strcmp(peer_text(m, "state"), "ended") == 0)
         return;
     if (!p->ringing) {
         p->ringing = true;
-        snprintf(r->call, sizeof r->call, "%s", text_of(m, "call"));
+        snprintf(r->call, sizeof r->call, "%s", peer_text(m, "call"));
     }
     take_handoff(p, json_object_get(m, "handoff"));
     if (r->answered || uv_is_active((uv_handle_t *)&p->answer) || p->cfg->habit == PHONE_NO_REPORT)
@@ -173,9 +168,9 @@ static void on_call_message(struct phone *p, const json_t *m) {
 static void on_gateway_text(const char *text, size_t len, void *arg) {
     struct phone *p = arg;
     json_t *m = json_loadb(text, len, 0, NULL);
-    const char *type = text_of(m, "type");
+    const char *type = peer_text(m, "type");
     if (strcmp(type, "welcome") == 0) {
-        tell(p, "attached", json_pack("{s:s}", "device", text_of(m, "device")));
+        tell(p, "attached", json_pack("{s:s}", "device", peer_text(m, "device")));
         if (p->ringing && p->ring.push[0])
             send_json(p->gateway, receipt(p));
     } else if (strcmp(type, "call") == 0) {
@@ -185,9 +180,9 @@ static void on_gateway_text(const char *text, size_t len, void *arg) {
     } else if (strcmp(type, "answered_elsewhere") == 0) {
         ring_over(p, "answered_elsewhere");
     } else if (strcmp(type, "ended") == 0) {
-        ring_over(p, text_of(m, "reason"));
+        ring_over(p, peer_text(m, "reason"));
     } else if (strcmp(type, "error") == 0) {
-        tell(p, "error", json_pack("{s:s,s:s}", "code", text_of(m, "code"), "detail", text_of(m, "detail")));
+        tell(p, "error", json_pack("{s:s,s:s}", "code", peer_text(m, "code"), "detail", peer_text(m, "detail")));
     }
     json_decref(m);
 }
@@ -218,10 +213,8 @@ static void on_gateway_closed(const char *why, void *arg) {
 static const struct peer_ws_ops gateway_ops = {on_gateway_open, on_gateway_text, on_gateway_closed};
 
 static void attach(struct phone *p, const char *url) {
-    if (p->gateway)
-        return;
-    if (peer_ws_connect(&p->gateway, p->net, url, ATTACH_PROTOCOL, &gateway_ops, p) != 0)
-        p->gateway = NULL;
+    if (!p->gateway && peer_ws_connect(&p->gateway, p->net, url, ATTACH_PROTOCOL, &gateway_ops, p) != 0)
+        on_gateway_closed("no connection", p);
 }
 
 /* Milliseconds after the push the app's code runs: report first, then the network (PushKit's contract). */
@@ -235,10 +228,10 @@ static void on_wake(uv_timer_t *t) {
     p->ringing = true;
     r->received_at_ms = clock_wall_ms();
     r->expires_at_ms = (uint64_t)json_integer_value(json_object_get(w, "expires_at"));
-    snprintf(r->call, sizeof r->call, "%s", text_of(w, "call"));
-    snprintf(r->push, sizeof r->push, "%s", text_of(w, "push"));
-    snprintf(r->attach, sizeof r->attach, "%s", text_of(w, "attach"));
-    snprintf(r->token, sizeof r->token, "%s", text_of(w, "token"));
+    snprintf(r->call, sizeof r->call, "%s", peer_text(w, "call"));
+    snprintf(r->push, sizeof r->push, "%s", peer_text(w, "push"));
+    snprintf(r->attach, sizeof r->attach, "%s", peer_text(w, "attach"));
+    snprintf(r->token, sizeof r->token, "%s", peer_text(w, "token"));
     json_decref(push);
     r->must_report = phone_must_report(cfg->os_version, cfg->foreground, cfg->on_call, r->received_at_ms,
                                        r->expires_at_ms, &r->must_report_known);
@@ -262,7 +255,7 @@ static void on_wake(uv_timer_t *t) {
 static void on_push(struct phone *p, const json_t *payload) {
     if (p->cfg->habit == PHONE_SILENT || p->ringing || p->push ||
         !json_is_object(json_object_get(payload, "wakegate"))) {
-        tell(p, "ignored", json_pack("{s:s}", "call", text_of(json_object_get(payload, "wakegate"), "call")));
+        tell(p, "ignored", json_pack("{s:s}", "call", peer_text(json_object_get(payload, "wakegate"), "call")));
         return;
     }
     p->push = json_deep_copy(payload);
@@ -281,9 +274,9 @@ static int register_with_gateway(struct phone *p, struct err_text *et) {
                              "app_version", cfg->app_version, "os_version", cfg->os_version, "rotate_secret", 1);
     snprintf(path, sizeof path, "/v1/devices/%s", cfg->device);
     int status = peer_http_call(&cfg->api, "PUT", path, body, &reply, et);
-    snprintf(p->secret, sizeof p->secret, "%s", text_of(reply, "device_secret"));
+    snprintf(p->secret, sizeof p->secret, "%s", peer_text(reply, "device_secret"));
     if (status >= 0 && status != 200 && status != 201)
-        status = err_say(et, E_DENIED, "PUT %s answered %d: %s", path, status, text_of(reply, "detail"));
+        status = err_say(et, E_DENIED, "PUT %s answered %d: %s", path, status, peer_text(reply, "detail"));
     json_decref(body);
     json_decref(reply);
     return status < 0 ? status : 0;
@@ -300,8 +293,8 @@ static void on_sim_text(const char *text, size_t len, void *arg) {
     struct phone *p = arg;
     struct err_text et = {""};
     json_t *m = json_loadb(text, len, 0, NULL);
-    if (strcmp(text_of(m, "type"), "registered") == 0 && !p->registered) {
-        snprintf(p->push_token, sizeof p->push_token, "%s", text_of(m, "token"));
+    if (strcmp(peer_text(m, "type"), "registered") == 0 && !p->registered) {
+        snprintf(p->push_token, sizeof p->push_token, "%s", peer_text(m, "token"));
         if (register_with_gateway(p, &et) != 0) {
             log_error("cannot register", log_s("detail", et.s));
             uv_stop(p->loop);
@@ -311,7 +304,7 @@ static void on_sim_text(const char *text, size_t len, void *arg) {
                 attach_in_foreground(p);
             tell(p, "ready", json_pack("{s:s,s:s}", "device", p->cfg->device, "push_token", p->push_token));
         }
-    } else if (strcmp(text_of(m, "type"), "push") == 0) {
+    } else if (strcmp(peer_text(m, "type"), "push") == 0) {
         on_push(p, json_object_get(m, "payload"));
     }
     json_decref(m);

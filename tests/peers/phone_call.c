@@ -6,107 +6,23 @@
 #include "base/clock.h"
 #include "dtls/dtls_identity.h"
 #include "dtls/sdp.h"
-#include "tests/peers/peer_audio.h"
-#include "tests/peers/peer_endpoint.h"
+#include "tests/peers/peer_json.h"
+#include "tests/peers/peer_media.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct phone_call {
     struct dtls_identity *identity;
-    struct peer_endpoint *endpoint;
-    struct peer_tone *tone;
-    struct peer_meter *meter;
+    struct peer_media *media;
     struct sdp *offer;
     struct buf answer;
-    enum peer_codec codec;
-    int pt;
-    uv_poll_t poll;
-    uv_timer_t tick, frame;
-    unsigned open_handles;
-    bool playing;
-    struct phone_call_report report;
+    char mode[16];
 };
-
-static const char *text_of(const json_t *o, const char *key) {
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
-/* The first codec of the offer's audio that we can play. */
-static void choose_codec(struct phone_call *c) {
-    for (size_t i = 0; i < c->offer->media_count; i++) {
-        const struct sdp_media *m = &c->offer->media[i];
-        for (size_t k = 0; strcmp(m->kind, "audio") == 0 && k < m->codec_count; k++) {
-            if (strcasecmp(m->codecs[k].name, "opus") == 0)
-                c->codec = PEER_CODEC_OPUS;
-            else if (strcasecmp(m->codecs[k].name, "PCMU") == 0)
-                c->codec = PEER_CODEC_PCMU;
-            else
-                continue;
-            c->pt = m->codecs[k].pt;
-            return;
-        }
-    }
-}
-
-/* The codec of an arriving packet, by its payload type. */
-static enum peer_codec codec_of(const struct phone_call *c, int pt) {
-    for (size_t i = 0; i < c->offer->media_count; i++) {
-        const struct sdp_media *m = &c->offer->media[i];
-        for (size_t k = 0; k < m->codec_count; k++)
-            if (m->codecs[k].pt == pt && strcmp(m->kind, "audio") == 0)
-                return strcasecmp(m->codecs[k].name, "opus") == 0   ? PEER_CODEC_OPUS
-                       : strcasecmp(m->codecs[k].name, "PCMU") == 0 ? PEER_CODEC_PCMU
-                                                                    : PEER_CODEC_NONE;
-    }
-    return PEER_CODEC_NONE;
-}
-
-static void on_path_up(void *arg) {
-    struct phone_call *c = arg;
-    c->report.path_up = true;
-}
-
-static void on_keys_up(enum media_profile profile, void *arg) {
-    struct phone_call *c = arg;
-    (void)profile;
-    c->report.keys_up = true;
-}
-
-static void on_rtp(const uint8_t *p, size_t len, void *arg) {
-    struct phone_call *c = arg;
-    enum peer_codec codec = codec_of(c, p[1] & 0x7f);
-    c->report.rx_pkts++;
-    if (codec != PEER_CODEC_NONE)
-        peer_meter_packet(c->meter, codec, p, len);
-}
-
-static void on_readable(uv_poll_t *h, int status, int events) {
-    struct phone_call *c = h->data;
-    (void)status;
-    (void)events;
-    peer_endpoint_on_readable(c->endpoint, clock_mono_ms());
-}
-
-static void on_tick(uv_timer_t *t) {
-    struct phone_call *c = t->data;
-    peer_endpoint_tick(c->endpoint, clock_mono_ms());
-}
-
-static void on_frame(uv_timer_t *t) {
-    struct phone_call *c = t->data;
-    uint8_t packet[PEER_AUDIO_PACKET_BYTES];
-    if (!c->playing || !c->tone)
-        return;
-    size_t len = peer_tone_packet(c->tone, packet);
-    if (peer_endpoint_send_rtp(c->endpoint, packet, len) == 0)
-        c->report.tx_pkts++;
-}
 
 static int decode_master(uint8_t *out, const json_t *handoff, const char *key, const struct media_profile_info *info,
                          struct err_text *et) {
-    const char *text = text_of(handoff, key);
+    const char *text = peer_text(handoff, key);
     int n = b64_decode(out, MEDIA_MASTER_MAX_BYTES, text, strlen(text));
     if (n != (int)(info->key_bytes + info->salt_bytes))
         return err_say(et, E_MALFORMED, "handoff.%s: not %zu bytes of base64", key, info->key_bytes + info->salt_bytes);
@@ -115,9 +31,9 @@ static int decode_master(uint8_t *out, const json_t *handoff, const char *key, c
 
 static int take_keys(struct peer_endpoint_params *params, struct media_keys *keys, const json_t *handoff,
                      struct err_text *et) {
-    const struct media_profile_info *info = media_profile_by_sdes(text_of(handoff, "profile"));
+    const struct media_profile_info *info = media_profile_by_sdes(peer_text(handoff, "profile"));
     if (!info)
-        return err_say(et, E_UNSUPPORTED, "handoff.profile: \"%s\" is not known", text_of(handoff, "profile"));
+        return err_say(et, E_UNSUPPORTED, "handoff.profile: \"%s\" is not known", peer_text(handoff, "profile"));
     keys->profile = info->profile;
     int err = decode_master(keys->rx, handoff, "rx", info, et);
     if (err == 0)
@@ -130,15 +46,16 @@ static void set_streams(struct phone_call *c, const json_t *handoff) {
     size_t i;
     json_t *s;
     json_array_foreach(json_object_get(handoff, "streams"), i, s) {
-        if (strcmp(text_of(s, "direction"), "rx") == 0)
-            peer_endpoint_set_rx_roc(c->endpoint, (uint32_t)json_integer_value(json_object_get(s, "ssrc")),
+        if (strcmp(peer_text(s, "direction"), "rx") == 0)
+            peer_endpoint_set_rx_roc(peer_media_endpoint(c->media),
+                                     (uint32_t)json_integer_value(json_object_get(s, "ssrc")),
                                      (uint32_t)json_integer_value(json_object_get(s, "roc")));
     }
 }
 
 /* The phone's answer to the gateway's offer of mode dtls: same m-lines and codecs, we are active. */
 static int write_answer(struct phone_call *c, const char *ufrag, const char *pwd, struct err_text *et) {
-    struct addr local = peer_endpoint_local(c->endpoint);
+    struct addr local = peer_endpoint_local(peer_media_endpoint(c->media));
     struct sdp_local l = {
         .candidates = &local,
         .candidate_count = 1,
@@ -151,21 +68,37 @@ static int write_answer(struct phone_call *c, const char *ufrag, const char *pwd
     return sdp_write_answer(&c->answer, c->offer, &l, et);
 }
 
-static int open_endpoint(struct phone_call *c, const json_t *handoff, struct err_text *et) {
-    static const struct peer_endpoint_ops ops = {.path_up = on_path_up, .keys_up = on_keys_up, .rtp = on_rtp};
-    const json_t *ice = json_object_get(handoff, "ice"), *m = json_array_get(json_object_get(handoff, "media"), 0);
+/* The addresses in handoff.media; returns how many. */
+static size_t read_candidates(struct addr out[static PEER_CANDIDATES_MAX], const json_t *handoff) {
+    size_t i, n = 0;
+    json_t *m;
+    json_array_foreach(json_object_get(handoff, "media"), i, m) {
+        uint16_t port = (uint16_t)json_integer_value(json_object_get(m, "port"));
+        if (n < PEER_CANDIDATES_MAX && addr_parse(&out[n], peer_text(m, "address"), port) == 0)
+            n++;
+    }
+    return n;
+}
+
+static int open_media(struct phone_call *c, uv_loop_t *loop, const json_t *handoff, double tone_hz,
+                      struct err_text *et) {
+    const json_t *ice = json_object_get(handoff, "ice");
+    struct addr at[PEER_CANDIDATES_MAX];
+    size_t count = read_candidates(at, handoff);
+    if (count == 0)
+        return err_say(et, E_MALFORMED, "handoff.media: no usable address");
     struct peer_endpoint_params params = {
-        .remote_ufrag = text_of(ice, "ufrag"),
-        .remote_pwd = text_of(ice, "pwd"),
-        .local_ufrag = text_of(ice, "remote_ufrag"),
+        .remote_ufrag = peer_text(ice, "ufrag"),
+        .remote_pwd = peer_text(ice, "pwd"),
+        .local_ufrag = peer_text(ice, "remote_ufrag"),
+        .remote = at[0],
+        .more = at + 1,
+        .more_count = count - 1,
     };
     struct media_keys keys = {0};
     char ufrag[9], pwd[33];
-    int err =
-        addr_parse(&params.remote, text_of(m, "address"), (uint16_t)json_integer_value(json_object_get(m, "port")));
-    if (err != 0)
-        return err_say(et, err, "handoff.media: no usable address");
-    bool dtls = strcmp(c->report.mode, "dtls") == 0;
+    int err = 0;
+    bool dtls = strcmp(c->mode, "dtls") == 0;
     if (params.local_ufrag[0] == 0)
         params.local_ufrag = random_alnum(ufrag, sizeof ufrag - 1);
     params.local_pwd = random_alnum(pwd, sizeof pwd - 1);
@@ -178,61 +111,37 @@ static int open_endpoint(struct phone_call *c, const json_t *handoff, struct err
     } else {
         err = take_keys(&params, &keys, handoff, et);
     }
-    if (err == 0 && (err = peer_endpoint_new(&c->endpoint, &params, &ops, c)) != 0)
-        err_say(et, err, "the media socket could not be opened: %s", err_str(err));
+    if (err == 0)
+        err = peer_media_new(&c->media, loop, c->offer, &params, tone_hz, et);
     if (err == 0 && dtls)
         err = write_answer(c, params.local_ufrag, params.local_pwd, et);
     media_keys_wipe(&keys);
     return err;
 }
 
-static void call_free(struct phone_call *c) {
-    peer_endpoint_free(c->endpoint);
+static void call_free(void *arg) {
+    struct phone_call *c = arg;
     dtls_identity_free(c->identity);
-    peer_tone_free(c->tone);
-    peer_meter_free(c->meter);
     sdp_free(c->offer);
     buf_free(&c->answer);
     free(c);
 }
 
-static void on_closed(uv_handle_t *h) {
-    struct phone_call *c = h->data;
-    if (--c->open_handles == 0)
-        call_free(c);
-}
-
-static void start_handles(struct phone_call *c, uv_loop_t *loop) {
-    uv_poll_init(loop, &c->poll, peer_endpoint_fd(c->endpoint));
-    uv_timer_init(loop, &c->tick);
-    uv_timer_init(loop, &c->frame);
-    c->poll.data = c->tick.data = c->frame.data = c;
-    c->open_handles = 3;
-    uv_poll_start(&c->poll, UV_READABLE, on_readable);
-    uv_timer_start(&c->tick, on_tick, 0, 20);
-    uv_timer_start(&c->frame, on_frame, 0, PEER_AUDIO_PTIME_MS);
-}
-
 int phone_call_new(struct phone_call **cp, uv_loop_t *loop, const json_t *handoff, double tone_hz,
                    struct err_text *et) {
-    const char *sdp = text_of(handoff, "sdp");
+    const char *sdp = peer_text(handoff, "sdp");
     struct phone_call *c = calloc(1, sizeof *c);
     if (!c)
         return err_say(et, E_NOMEM, "out of memory");
-    snprintf(c->report.mode, sizeof c->report.mode, "%s", text_of(handoff, "mode"));
+    snprintf(c->mode, sizeof c->mode, "%s", peer_text(handoff, "mode"));
     int err = sdp_parse(&c->offer, sdp, strlen(sdp), et);
     if (err == 0)
-        choose_codec(c);
-    if (err == 0 && (err = peer_meter_new(&c->meter)) == 0 && c->codec != PEER_CODEC_NONE)
-        err = peer_tone_new(&c->tone, c->codec, c->pt, tone_hz);
-    if (err == 0)
-        err = open_endpoint(c, handoff, et);
+        err = open_media(c, loop, handoff, tone_hz, et);
     if (err != 0) {
-        call_free(c);
+        phone_call_close(c);
         return err;
     }
     set_streams(c, handoff);
-    start_handles(c, loop);
     *cp = c;
     return 0;
 }
@@ -246,16 +155,22 @@ bool phone_call_has_keys(const struct phone_call *c) {
 }
 
 void phone_call_answer(struct phone_call *c) {
-    c->playing = true;
+    peer_media_play(c->media);
 }
 
 void phone_call_report(const struct phone_call *c, struct phone_call_report *r) {
-    *r = c->report;
-    r->heard_hz = peer_meter_hz(c->meter);
+    const struct peer_media_report *m = peer_media_report(c->media);
+    memcpy(r->mode, c->mode, sizeof r->mode);
+    r->path_up = m->path_up;
+    r->keys_up = m->keys_up;
+    r->heard_hz = peer_media_heard_hz(c->media);
+    r->rx_pkts = m->rx_pkts;
+    r->tx_pkts = m->tx_pkts;
 }
 
 void phone_call_close(struct phone_call *c) {
-    uv_close((uv_handle_t *)&c->poll, on_closed);
-    uv_close((uv_handle_t *)&c->tick, on_closed);
-    uv_close((uv_handle_t *)&c->frame, on_closed);
+    if (c->media)
+        peer_media_close(c->media, call_free, c);
+    else
+        call_free(c);
 }

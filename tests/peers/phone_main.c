@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wakegate-phone: command line around tests/peers/phone.h. Events go to stdout as JSON lines. */
 #include "base/log.h"
+#include "dtls/rtp_crypt.h"
+#include "tests/peers/peer_options.h"
 #include "tests/peers/phone.h"
 
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,82 +69,41 @@ static void on_signal(uv_signal_t *s, int signum) {
     uv_stop(s->loop);
 }
 
-static int habit_by_name(const char *name) {
-    static const char *const names[] = {"answers", "declines", "busy", "ignores", "no-report", "filtered", "silent"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(name, names[i]) == 0)
-            return (int)i;
-    return -1;
-}
-
-enum {
-    OPT_FLAG_FOREGROUND = 256,
-    OPT_FLAG_ON_CALL,
-    OPT_FLAG_ONCE,
-    OPT_HELP,
-    OPT_VERSION,
-    OPT_TEXT,
-    OPT_NUMBER,
-    OPT_REAL
-};
-
-struct option_place {
-    const char *name;
-    int kind;
-    void *place;
-};
-
-static int parse(struct program *p, struct phone_config *cfg, const char **api, const char **token_file,
-                 const char **habit, int argc, char **argv) {
-    const struct option_place places[] = {
-        {"sim", OPT_TEXT, &cfg->sim_url},
-        {"api", OPT_TEXT, api},
-        {"api-token-file", OPT_TEXT, token_file},
-        {"ca-file", OPT_TEXT, &cfg->ca_file},
-        {"device", OPT_TEXT, &cfg->device},
-        {"user", OPT_TEXT, &cfg->user},
-        {"app", OPT_TEXT, &cfg->app},
-        {"bundle", OPT_TEXT, &cfg->bundle_id},
-        {"environment", OPT_TEXT, &cfg->environment},
-        {"push-token", OPT_TEXT, &cfg->push_token},
-        {"handoff", OPT_TEXT, &cfg->handoff},
-        {"ui", OPT_TEXT, &cfg->ui},
-        {"os", OPT_TEXT, &cfg->os_version},
-        {"app-version", OPT_TEXT, &cfg->app_version},
-        {"habit", OPT_TEXT, habit},
-        {"ready-file", OPT_TEXT, &p->ready_file},
-        {"wake-ms", OPT_NUMBER, &cfg->wake_ms},
-        {"answer-ms", OPT_NUMBER, &cfg->answer_ms},
-        {"hangup-ms", OPT_NUMBER, &cfg->hangup_ms},
-        {"tone", OPT_REAL, &cfg->tone_hz},
-        {"expect-tone", OPT_REAL, &cfg->expect_hz},
-        {"foreground", OPT_FLAG_FOREGROUND, &cfg->foreground},
-        {"on-call", OPT_FLAG_ON_CALL, &cfg->on_call},
-        {"once", OPT_FLAG_ONCE, &p->once},
-        {"help", OPT_HELP, NULL},
-        {"version", OPT_VERSION, NULL},
+static bool parse(struct program *p, struct phone_config *cfg, const char **api, const char **token_file, int argc,
+                  char **argv) {
+    static const char *const habits[] = {"answers",   "declines", "busy",   "ignores",
+                                         "no-report", "filtered", "silent", NULL};
+    int habit = PHONE_ANSWERS;
+    const struct peer_option options[] = {
+        {"sim", PEER_OPTION_TEXT, &cfg->sim_url, NULL},
+        {"api", PEER_OPTION_TEXT, api, NULL},
+        {"api-token-file", PEER_OPTION_TEXT, token_file, NULL},
+        {"ca-file", PEER_OPTION_TEXT, &cfg->ca_file, NULL},
+        {"device", PEER_OPTION_TEXT, &cfg->device, NULL},
+        {"user", PEER_OPTION_TEXT, &cfg->user, NULL},
+        {"app", PEER_OPTION_TEXT, &cfg->app, NULL},
+        {"bundle", PEER_OPTION_TEXT, &cfg->bundle_id, NULL},
+        {"environment", PEER_OPTION_TEXT, &cfg->environment, NULL},
+        {"push-token", PEER_OPTION_TEXT, &cfg->push_token, NULL},
+        {"handoff", PEER_OPTION_TEXT, &cfg->handoff, NULL},
+        {"ui", PEER_OPTION_TEXT, &cfg->ui, NULL},
+        {"os", PEER_OPTION_TEXT, &cfg->os_version, NULL},
+        {"app-version", PEER_OPTION_TEXT, &cfg->app_version, NULL},
+        {"habit", PEER_OPTION_CHOICE, &habit, habits},
+        {"ready-file", PEER_OPTION_TEXT, &p->ready_file, NULL},
+        {"wake-ms", PEER_OPTION_NUMBER, &cfg->wake_ms, NULL},
+        {"answer-ms", PEER_OPTION_NUMBER, &cfg->answer_ms, NULL},
+        {"hangup-ms", PEER_OPTION_NUMBER, &cfg->hangup_ms, NULL},
+        {"tone", PEER_OPTION_REAL, &cfg->tone_hz, NULL},
+        {"expect-tone", PEER_OPTION_REAL, &cfg->expect_hz, NULL},
+        {"foreground", PEER_OPTION_FLAG, &cfg->foreground, NULL},
+        {"on-call", PEER_OPTION_FLAG, &cfg->on_call, NULL},
+        {"once", PEER_OPTION_FLAG, &p->once, NULL},
     };
-    enum { COUNT = sizeof places / sizeof *places };
-    struct option options[COUNT + 1] = {0};
-    int which = 0;
-    for (int i = 0; i < COUNT; i++) {
-        bool argument = places[i].kind >= OPT_TEXT;
-        options[i] = (struct option){places[i].name, argument ? required_argument : no_argument, NULL, places[i].kind};
-    }
-    for (int c; (c = getopt_long(argc, argv, "", options, &which)) != -1;) {
-        void *place = c == '?' ? NULL : places[which].place;
-        if (c == OPT_TEXT)
-            *(const char **)place = optarg;
-        else if (c == OPT_NUMBER)
-            *(unsigned *)place = (unsigned)strtoul(optarg, NULL, 10);
-        else if (c == OPT_REAL)
-            *(double *)place = strtod(optarg, NULL);
-        else if (c == OPT_FLAG_FOREGROUND || c == OPT_FLAG_ON_CALL || c == OPT_FLAG_ONCE)
-            *(bool *)place = true;
-        else
-            return c;
-    }
-    return 0;
+    if (!peer_options_parse("wakegate-phone", usage, options, sizeof options / sizeof *options, argc, argv, &p->status))
+        return false;
+    cfg->habit = (enum phone_habit)habit;
+    return true;
 }
 
 static void close_and_drain(struct program *p) {
@@ -151,7 +111,9 @@ static void close_and_drain(struct program *p) {
     uv_close((uv_handle_t *)&p->sigint, NULL);
     if (p->phone)
         phone_close(p->phone);
-    uv_run(&p->loop, UV_RUN_DEFAULT);
+    while (uv_run(&p->loop, UV_RUN_DEFAULT) != 0) {
+        /* libwebsockets stops the loop when its own handles are gone, ours may not be yet. */
+    }
     p->phone = phone_free(p->phone);
     uv_loop_close(&p->loop);
 }
@@ -159,7 +121,7 @@ static void close_and_drain(struct program *p) {
 int main(int argc, char **argv) {
     struct program p = {0};
     struct err_text et = {""};
-    const char *api = NULL, *token_file = NULL, *habit = "answers";
+    const char *api = NULL, *token_file = NULL;
     struct phone_config cfg = {
         .app = "vcs",
         .bundle_id = "com.example.vcs",
@@ -174,35 +136,18 @@ int main(int argc, char **argv) {
         .expect_hz = 440,
     };
     log_service("phone");
-    switch (parse(&p, &cfg, &api, &token_file, &habit, argc, argv)) {
-    case 0:
-        break;
-    case OPT_HELP:
-        fputs(usage, stdout);
-        return 0;
-    case OPT_VERSION:
-        puts("wakegate-phone " WAKEGATE_VERSION);
-        return 0;
-    default:
-        fputs(usage, stderr);
+    if (!parse(&p, &cfg, &api, &token_file, argc, argv))
+        return p.status;
+    if (!cfg.sim_url || !api || !token_file || !cfg.device || !cfg.user) {
+        fputs("wakegate-phone: --sim, --api, --api-token-file, --device and --user are needed; see --help\n", stderr);
         return 1;
     }
-    int h = habit_by_name(habit);
-    if (!cfg.sim_url || !api || !token_file || !cfg.device || !cfg.user || h < 0) {
-        fprintf(
-            stderr,
-            "wakegate-phone: --sim, --api, --api-token-file, --device and --user are needed, and a known --habit\n%s",
-            usage);
-        return 1;
-    }
-    cfg.habit = (enum phone_habit)h;
-    snprintf(cfg.api.base, sizeof cfg.api.base, "%s", api);
-    cfg.api.ca_file = cfg.ca_file;
-    if (peer_http_token_file(&cfg.api, token_file, &et) != 0) {
+    if (peer_http_init(&cfg.api, api, token_file, cfg.ca_file, &et) != 0) {
         fprintf(stderr, "wakegate-phone: %s\n", et.s);
         return 1;
     }
     signal(SIGPIPE, SIG_IGN);
+    rtp_crypt_init(); /* libsrtp tests itself, which takes longer than a handshake: not within a call */
     uv_loop_init(&p.loop);
     uv_signal_init(&p.loop, &p.sigterm);
     uv_signal_init(&p.loop, &p.sigint);
@@ -215,5 +160,6 @@ int main(int argc, char **argv) {
         uv_run(&p.loop, UV_RUN_DEFAULT);
     }
     close_and_drain(&p);
+    rtp_crypt_shutdown();
     return p.status;
 }

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The media of one simulated peer on a libuv loop: an endpoint with its socket, a tone that it plays, a meter that
+ * hears. Thread: the loop's. */
+#ifndef TESTS_PEERS_PEER_MEDIA_H
+#define TESTS_PEERS_PEER_MEDIA_H
+
+#include "base/err.h"
+#include "dtls/media_keys.h"
+#include "dtls/sdp.h"
+#include "tests/peers/peer_endpoint.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct peer_media;
+
+struct peer_media_report {
+    bool path_up, keys_up;
+    enum media_profile profile; /* NONE before the keys are there */
+    bool closed;                /* the DTLS association is over: closed_err 0 by close_notify, else E_* */
+    int closed_err;
+    uint64_t keys_us, first_rx_us; /* monotonic; 0: not yet */
+    uint64_t rx_pkts, tx_pkts;
+};
+
+/* Opens the endpoint. remote: the other side's description; its audio codecs and payload types are copied, and the
+ * first one that we can play is sent. Sends nothing but checks until peer_media_play.
+ * Returns 0, or E_* with a sentence. What params points to must outlive the call, params->identity the object. */
+int peer_media_new(struct peer_media **mp, uv_loop_t *loop, const struct sdp *remote,
+                   const struct peer_endpoint_params *params, double tone_hz, struct err_text *et);
+/* Send the tone from now on, as soon as path and keys are there. */
+void peer_media_play(struct peer_media *m);
+/* Borrowed, as long as m. */
+struct peer_endpoint *peer_media_endpoint(struct peer_media *m);
+/* What happened so far; borrowed, and kept up to date, as long as m. */
+const struct peer_media_report *peer_media_report(const struct peer_media *m);
+/* The tone of the last half second, as peer_meter_hz; costs about a millisecond. */
+double peer_media_heard_hz(const struct peer_media *m);
+/* Two steps: stops at once, with close_notify; closed(arg) from the loop when everything is gone. */
+void peer_media_close(struct peer_media *m, void (*closed)(void *arg), void *arg);
+
+#endif
