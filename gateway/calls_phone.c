@@ -360,7 +360,7 @@ static void on_binary(ws_id ws, const uint8_t *data, size_t len, void *arg) {
         if (d->ws != ws || d->call->near.device != (int)d->index || !d->call->media)
             continue;
         if (media_data(cs->d.media, d->call->media, data, len) != 0)
-            send_error(cs, p, "data", "a binary frame is one datagram of 1 to 1200 bytes");
+            send_error(cs, p, "data", "a binary frame is one datagram of 1 to 1100 bytes");
         return;
     }
     send_error(cs, p, "data", "this connection has no call whose caller could take data");

@@ -184,7 +184,7 @@ static int make_payload(char **payload, size_t *len, struct call *c, struct call
 
 void call_push(struct call *c, unsigned device) {
     struct call_device *d = &c->devices[device];
-    uint64_t now_ms = clock_mono_ms();
+    uint64_t now_us = clock_mono_us(), now_ms = now_us / 1000;
     struct ledger_known known = {.remaining_ms = c->fsm.expires_ms > now_ms ? c->fsm.expires_ms - now_ms : 0};
     struct err_text et = {""};
     char *payload = NULL;
@@ -201,7 +201,7 @@ void call_push(struct call *c, unsigned device) {
         secret_free(payload, len);
     if (err == 0) {
         d->push_state = PUSH_QUEUED;
-        call_note(c, 0, "push_queued",
+        call_note(c, now_us, "push_queued",
                   json_pack("{s:s,s:s,s:b,s:s}", "device", d->id, "push", d->push, "predicted",
                             ledger_predicted(&d->ledger), "why", ledger_why_name(d->ledger.why)));
         call_store_push(c, device, NULL, NULL);
