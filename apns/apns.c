@@ -18,8 +18,8 @@
 #include <string.h>
 #include <utlist.h>
 
-#define TOKEN_START_MAX_MS (30 * 60 * 1000ULL) /* a connection does not start on a token older than this */
-#define TOKEN_SWITCH_MS    (55 * 60 * 1000ULL) /* and changes to a new one at this age: APNs refuses at 60 min */
+#define TOKEN_START_MAX_MS (30ULL * 60 * 1000) /* a connection does not start on a token older than this */
+#define TOKEN_SWITCH_MS    (55ULL * 60 * 1000) /* and changes to a new one at this age: APNs refuses at 60 min */
 #define SWEEP_MS           50                  /* how late a deadline may be noticed */
 #define TRIES_MAX          2                   /* a push of unknown fate goes out once more */
 
@@ -50,6 +50,7 @@ struct apns_credential {
     uint64_t minted_ms;                     /* monotonic; 0: never */
     struct push *queue;                     /* by deadline, the earliest first */
     unsigned queued;
+    bool refused; /* since the last sweep: what the peer refuses is offered again then, not at once */
 };
 
 struct apns {
@@ -206,9 +207,11 @@ static void on_answered(void *tag, const struct apns_answer *a, void *arg) {
 
 static void on_lost(void *tag, bool refused, void *arg) {
     struct push *p = tag;
-    (void)arg;
-    if (refused && clock_mono_ms() < p->deadline_ms) {
+    struct apns_credential *c = arg;
+    if (refused) {
+        c->refused = true;
         p->tries--; /* it was never processed: free of charge */
+        p->written_us = 0;
         enqueue(p);
     } else {
         retry_or_fail(p);
@@ -225,6 +228,12 @@ static void on_up(void *arg) {
     struct apns_credential *c = arg;
     mint_when_older(c, TOKEN_START_MAX_MS);
     submit_queued(c);
+}
+
+static void on_room(void *arg) {
+    struct apns_credential *c = arg;
+    if (!c->refused)
+        submit_queued(c);
 }
 
 static void on_down(void *arg) {
@@ -257,6 +266,7 @@ static void on_sweep(uv_timer_t *t) {
         fail(p, APNS_SERVER_ERROR, E_TIMEOUT);
     }
     LL_FOREACH(a->credentials, c) {
+        c->refused = false;
         submit_queued(c);
         apns_conn_flush(c->conn);
     }
@@ -370,7 +380,7 @@ int apns_credential_add(struct apns *a, struct apns_credential **cp, const struc
                                     .host = c->host,
                                     .name = c->name,
                                     .port = c->port,
-                                    .ops = {on_up, on_down, {on_answered, on_lost, on_goaway}},
+                                    .ops = {on_up, on_room, on_down, {on_answered, on_lost, on_goaway}},
                                     .arg = c};
     if (err == 0 && (err = apns_conn_new(&c->conn, &conn)) != 0)
         err_say(et, err, "out of memory");
@@ -384,7 +394,8 @@ int apns_credential_add(struct apns *a, struct apns_credential **cp, const struc
 }
 
 bool apns_credential_ready(const struct apns_credential *c) {
-    return c->conn && apns_conn_session(c->conn) != NULL;
+    struct apns_session *s = c->conn ? apns_conn_session(c->conn) : NULL;
+    return s && apns_session_ready(s);
 }
 
 /* One allocation for all strings of a push. */

@@ -15,6 +15,7 @@
 #define BACKOFF_MAX_MS  60000
 #define SETUP_MAX_MS    10000 /* DNS, TCP, TLS and SETTINGS together */
 #define USER_TIMEOUT_MS 5000  /* unacknowledged data for so long: the path is dead */
+#define DRAIN_MAX_MS    1000  /* for answers still under way on a connection that is given up */
 #define READ_BYTES      16384
 
 enum state { STATE_WAITING, STATE_RESOLVING, STATE_CONNECTING, STATE_HANDSHAKE, STATE_UP, STATE_CLOSING };
@@ -27,6 +28,7 @@ struct apns_conn {
     uv_tcp_t tcp;
     uv_timer_t timer;
     bool tcp_open, resolving, timer_open, up_told, renew, in_session;
+    uint64_t dialled_ms; /* monotonic */
     unsigned failures;
     unsigned next_address; /* rotates over what DNS gave */
     SSL *ssl;
@@ -36,6 +38,8 @@ struct apns_conn {
     void *closed_arg;
     char read_buffer[READ_BYTES];
 };
+
+static const char renewed[] = "as the peer asked for";
 
 static void dial(struct apns_conn *c);
 static void drop(struct apns_conn *c, const char *what, const char *detail);
@@ -98,7 +102,10 @@ static void drop(struct apns_conn *c, const char *what, const char *detail) {
     c->state = STATE_WAITING;
     c->up_told = c->renew = false;
     release(c);
-    uint64_t wait_ms = backoff_ms(c);
+    uint64_t wait_ms = backoff_ms(c), lived_ms = clock_mono_ms() - c->dialled_ms;
+    /* One that came up and went down at once is no reason to hurry: that would be a storm. */
+    if (was_up && lived_ms + wait_ms < BACKOFF_MIN_MS)
+        wait_ms = BACKOFF_MIN_MS - lived_ms;
     c->failures++;
     log_warn("apns connection lost", log_s("credential", c->cfg.name), log_s("host", c->cfg.host),
              log_i("port", c->cfg.port), log_s("what", what), log_s("detail", detail),
@@ -147,15 +154,13 @@ void apns_conn_flush(struct apns_conn *c) {
     ssize_t n;
     if (!c->session || c->in_session)
         return;
-    while ((n = apns_session_output(c->session, &p)) > 0) {
-        if (SSL_write(c->ssl, p, (int)n) <= 0) {
-            drop(c, "write", "TLS refused");
-            return;
-        }
-    }
+    c->in_session = true;
+    while ((n = apns_session_output(c->session, &p)) > 0 && SSL_write(c->ssl, p, (int)n) > 0)
+        ;
+    c->in_session = false;
     push_tls(c);
-    if (n < 0)
-        drop(c, "http/2", "the session ended");
+    if (n != 0)
+        drop(c, n < 0 ? "http/2" : "write", n < 0 ? "the session ended" : "TLS refused");
 }
 
 /* Reading: socket -> TLS -> session */
@@ -174,7 +179,8 @@ static void told_up(struct apns_conn *c) {
 static void read_session(struct apns_conn *c) {
     uint8_t plain[READ_BYTES];
     int n, err = 0;
-    while (err == 0 && (n = SSL_read(c->ssl, plain, sizeof plain)) > 0) {
+    /* SSL_get_error below would take for ours what somebody else left in this thread's error queue. */
+    while (ERR_clear_error(), err == 0 && (n = SSL_read(c->ssl, plain, sizeof plain)) > 0) {
         c->in_session = true;
         err = apns_session_input(c->session, plain, (size_t)n);
         c->in_session = false;
@@ -191,11 +197,11 @@ static void read_session(struct apns_conn *c) {
         return;
     }
     told_up(c);
-    if (c->renew && c->state == STATE_UP) {
-        drop(c, "renewed", "as its last answer asked for");
-        return;
-    }
+    if (c->up_told)
+        c->cfg.ops.room(c->cfg.arg);
     apns_conn_flush(c);
+    if (c->renew && apns_session_idle(c->session))
+        drop(c, "renewed", renewed);
 }
 
 static const char *tls_failure(struct apns_conn *c) {
@@ -341,6 +347,7 @@ static void dial(struct apns_conn *c) {
     char port[8];
     snprintf(port, sizeof port, "%u", c->cfg.port);
     c->state = STATE_RESOLVING;
+    c->dialled_ms = clock_mono_ms();
     c->resolve.data = c;
     uv_timer_start(&c->timer, on_setup_timeout, SETUP_MAX_MS, 0);
     int err = uv_getaddrinfo(c->cfg.loop, &c->resolve, on_resolved, c->cfg.host, port, &hints);
@@ -376,9 +383,14 @@ struct apns_session *apns_conn_session(const struct apns_conn *c) {
     return c->up_told ? c->session : NULL;
 }
 
+static void on_drain_timeout(uv_timer_t *t) {
+    drop(t->data, "renewed", renewed);
+}
+
 void apns_conn_renew(struct apns_conn *c) {
-    if (c->in_session)
-        c->renew = true;
-    else if (c->state == STATE_UP)
-        drop(c, "renewed", "as its last answer asked for");
+    if (c->state != STATE_UP || c->renew)
+        return;
+    c->renew = true;
+    apns_session_drain(c->session);
+    uv_timer_start(&c->timer, on_drain_timeout, apns_session_idle(c->session) ? 0 : DRAIN_MAX_MS, 0);
 }

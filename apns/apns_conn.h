@@ -13,6 +13,7 @@ struct apns_conn;
 
 struct apns_conn_ops {
     void (*up)(void *arg);   /* requests may be submitted */
+    void (*room)(void *arg); /* the peer said something: a stream or window may have become free */
     void (*down)(void *arg); /* all that was under way and not answered is of unknown fate; a reconnect is planned */
     struct apns_session_ops session;
 };
@@ -33,8 +34,8 @@ void apns_conn_close(struct apns_conn *c, void (*closed)(void *arg), void *arg);
 struct apns_session *apns_conn_session(const struct apns_conn *c);
 /* Write out what the session has to say; call after submitting. */
 void apns_conn_flush(struct apns_conn *c);
-/* Give this connection up and dial anew (after a reason that says so). Not from inside a session callback: then it is
- * done later. */
+/* Give this connection up and dial anew (after a reason that says so). What is under way has a moment to be answered
+ * first; new requests wait for the next connection. Also from inside a session callback. */
 void apns_conn_renew(struct apns_conn *c);
 
 #endif

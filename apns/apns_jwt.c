@@ -38,10 +38,12 @@ static int no_password(char *out, int cap, int writing, void *arg) {
 static int parse(EVP_PKEY **keyp, const char *pem, size_t len, bool is_public, struct err_text *et) {
     BIO *bio = BIO_new_mem_buf(pem, (int)len);
     *keyp = !bio        ? NULL
-            : is_public ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL)
+            : is_public ? PEM_read_bio_PUBKEY(bio, NULL, no_password, NULL)
                         : PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
     BIO_free(bio);
     ERR_clear_error();
+    if (!*keyp && memmem(pem, len, "ENCRYPTED", strlen("ENCRYPTED")))
+        return err_say(et, E_CRYPTO, "the key is encrypted; store it without a password");
     if (!*keyp)
         return err_say(et, E_CRYPTO, "no %s key in PEM form found", is_public ? "public" : "private");
     return check_curve(keyp, et);

@@ -28,8 +28,10 @@ struct apns_session {
     struct apns_session_ops ops;
     void *arg;
     bool settings_seen, proven, going_away;
+    bool inside; /* of nghttp2: a callback runs */
     struct stream *streams;
     unsigned open_streams;
+    size_t unsent_bytes; /* of payloads submitted */
     uint64_t requests;
 };
 
@@ -79,8 +81,9 @@ static json_t *parse_body(const char *p, size_t len, const char **reason, uint64
 static void answer(struct apns_session *s, struct stream *st) {
     struct apns_answer a = {.status = st->status, .apns_id = st->apns_id};
     json_t *body = parse_body(st->body, st->body_len, &a.reason, &a.timestamp_ms);
-    /* Any answer but one about the provider token proves the token good. */
-    if (st->status != 403 && !(st->status == 429 && strcmp(a.reason, "TooManyProviderTokenUpdates") == 0))
+    /* Any answer but one about the provider token proves the token good; a server in trouble proves nothing. */
+    if (st->status < 500 && st->status != 403 &&
+        !(st->status == 429 && strcmp(a.reason, "TooManyProviderTokenUpdates") == 0))
         s->proven = true;
     s->ops.answered(st->tag, &a, s->arg);
     json_decref(body);
@@ -117,6 +120,7 @@ static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void 
     if (!st)
         return 0;
     s->open_streams--;
+    s->unsent_bytes -= st->payload_len - st->payload_at;
     DL_DELETE(s->streams, st);
     if (!st->tag)
         ;
@@ -131,12 +135,13 @@ static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void 
 static ssize_t read_payload(nghttp2_session *h2, int32_t id, uint8_t *out, size_t cap, uint32_t *flags,
                             nghttp2_data_source *source, void *arg) {
     struct stream *st = source->ptr;
+    struct apns_session *s = arg;
     (void)h2;
     (void)id;
-    (void)arg;
     size_t n = st->payload_len - st->payload_at < cap ? st->payload_len - st->payload_at : cap;
     memcpy(out, st->payload + st->payload_at, n);
     st->payload_at += n;
+    s->unsent_bytes -= n;
     if (st->payload_at == st->payload_len)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
     return (ssize_t)n;
@@ -187,11 +192,12 @@ bool apns_session_ready(const struct apns_session *s) {
 }
 
 bool apns_session_has_room(const struct apns_session *s, size_t payload_len) {
-    if (!apns_session_ready(s))
+    if (!apns_session_ready(s) || s->inside)
         return false;
     uint32_t limit =
         s->proven ? nghttp2_session_get_remote_settings(s->h2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) : 1;
-    return s->open_streams < limit && nghttp2_session_get_remote_window_size(s->h2) >= (int32_t)(payload_len) &&
+    return s->open_streams < limit &&
+           nghttp2_session_get_remote_window_size(s->h2) >= (int64_t)(s->unsent_bytes + payload_len) &&
            nghttp2_session_check_request_allowed(s->h2);
 }
 
@@ -237,8 +243,17 @@ int apns_session_submit(struct apns_session *s, const struct apns_request *r, vo
     }
     st->id = id;
     s->open_streams++;
+    s->unsent_bytes += r->payload_len;
     DL_APPEND(s->streams, st);
     return 0;
+}
+
+void apns_session_drain(struct apns_session *s) {
+    s->going_away = true;
+}
+
+bool apns_session_idle(const struct apns_session *s) {
+    return s->open_streams == 0;
 }
 
 void apns_session_forget(struct apns_session *s, const void *tag) {
@@ -247,6 +262,7 @@ void apns_session_forget(struct apns_session *s, const void *tag) {
         if (st->tag != tag)
             continue;
         st->tag = NULL;
+        s->unsent_bytes -= st->payload_len - st->payload_at;
         st->payload_len = st->payload_at;
         nghttp2_submit_rst_stream(s->h2, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_CANCEL);
         return;
@@ -254,11 +270,17 @@ void apns_session_forget(struct apns_session *s, const void *tag) {
 }
 
 int apns_session_input(struct apns_session *s, const uint8_t *p, size_t len) {
+    s->inside = true;
     ssize_t n = nghttp2_session_mem_recv(s->h2, p, len);
+    s->inside = false;
     return n == (ssize_t)len ? 0 : E_CLOSED;
 }
 
 ssize_t apns_session_output(struct apns_session *s, const uint8_t **p) {
+    s->inside = true;
     ssize_t n = nghttp2_session_mem_send(s->h2, p);
-    return n < 0 ? E_CLOSED : n;
+    s->inside = false;
+    /* nghttp2 reports a peer that broke the protocol only so: its GOAWAY is out, and it reads no more. */
+    bool over = n == 0 && !nghttp2_session_want_read(s->h2) && !nghttp2_session_want_write(s->h2);
+    return n < 0 || over ? E_CLOSED : n;
 }

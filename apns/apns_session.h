@@ -36,22 +36,27 @@ struct apns_session_ops {
     /* No new streams from now on; reason: APNs' reason or the plain text of the GOAWAY, may be "". */
     void (*goaway)(const char *reason, void *arg);
 };
-/* The callbacks come from inside apns_session_input; they may submit, not free. */
+/* The callbacks come from inside apns_session_input and apns_session_output; they may not free, nor call these two.
+ * There is no room inside them: the bytes behind an answer may be a GOAWAY, and a request must not be caught by it. */
 
 int apns_session_new(struct apns_session **sp, const struct apns_session_ops *ops, void *arg);
 /* Tells no losses: the owner knows what is under way. */
 struct apns_session *apns_session_free(struct apns_session *s);
-/* TLS is up and the peer's SETTINGS are here. */
+/* TLS is up and the peer's SETTINGS are here, and it takes new streams. */
 bool apns_session_ready(const struct apns_session *s);
-/* Is a stream free, and window for so many bytes? */
+/* Is a stream free, and window for so many bytes beyond those that wait to be written? */
 bool apns_session_has_room(const struct apns_session *s, size_t payload_len);
 /* Returns 0, E_FULL (no room), E_NOMEM, E_CLOSED. */
 int apns_session_submit(struct apns_session *s, const struct apns_request *r, void *tag);
+/* No new streams from now on; what is under way may still be answered. */
+void apns_session_drain(struct apns_session *s);
+/* Nothing is under way. */
+bool apns_session_idle(const struct apns_session *s);
 /* Give one request up: its stream is reset, nothing more is told about it, and its memory may go. */
 void apns_session_forget(struct apns_session *s, const void *tag);
 /* Returns 0, or E_CLOSED when the connection must be given up. */
 int apns_session_input(struct apns_session *s, const uint8_t *p, size_t len);
-/* Bytes to write next, valid until the next call; 0: none now; negative: E_CLOSED. */
+/* Bytes to write next, valid until the next call; 0: none now; E_CLOSED: none any more, give the connection up. */
 ssize_t apns_session_output(struct apns_session *s, const uint8_t **p);
 
 #endif

@@ -156,7 +156,7 @@ void sim_answered(struct sim *s, const struct sim_request *r, const char *apns_i
     log_info("push", log_s("apns_id", apns_id), log_i("status", status), log_s("reason", reason));
     if (status == 200 && s->cfg.delivery_drop)
         json_object_set_new(e, "delivered", json_string("dropped"));
-    else if (status == 200)
+    else if (status == 200 && sim_path_token(r->value[SIM_PATH]))
         deliver(s, r, apns_id, e);
     json_decref(e);
 }

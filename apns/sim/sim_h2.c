@@ -216,7 +216,7 @@ static bool scripted(struct sim *s, const struct sim_request *r, struct sim_verd
     const char *token = sim_path_token(r->value[SIM_PATH]);
     struct sim_scripted *a;
     LL_FOREACH(s->scripted, a) {
-        if (a->token[0] && (!token || strcmp(a->token, token) != 0))
+        if (a->token[0] && (!token || strcasecmp(a->token, token) != 0))
             continue;
         snprintf(reason, 64, "%s", a->reason);
         *v = (struct sim_verdict){.status = a->status, .reason = reason, .timestamp_ms = clock_wall_ms()};
@@ -323,12 +323,19 @@ static bool start_http2(struct sim_conn *c) {
 
 /* True when the handshake is done. */
 static bool handshake(struct sim_conn *c) {
+    const unsigned char *alpn;
+    unsigned alpn_len;
     if (SSL_is_init_finished(c->ssl))
         return true;
     int ret = SSL_do_handshake(c->ssl);
     push_tls(c);
-    if (ret == 1)
+    SSL_get0_alpn_selected(c->ssl, &alpn, &alpn_len);
+    if (ret == 1 && alpn_len > 0)
         return true;
+    if (ret == 1) { /* on_alpn is not asked when the client names no protocol at all */
+        conn_close(c);
+        return false;
+    }
     if (SSL_get_error(c->ssl, ret) != SSL_ERROR_WANT_READ) {
         const char *why = ERR_reason_error_string(ERR_peek_last_error());
         log_warn("tls handshake failed", log_s("why", why ? why : "closed"));

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define TOKEN_AGE_MAX_S     3600
-#define TOKEN_CHANGE_MIN_MS (20 * 60 * 1000ULL)
+#define TOKEN_CHANGE_MIN_MS (20ULL * 60 * 1000)
 #define CLOCK_SKEW_S        300 /* how far in the future a token may have been made */
 
 struct judged {

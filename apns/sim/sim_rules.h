@@ -11,7 +11,7 @@ struct sim_verdict {
     uint64_t timestamp_ms; /* 410 */
 };
 
-/* Judge a request that came on a connection with this provider-token state. now_ms: Unix; mono_ms: monotonic. */
+/* Judge a request that came on a connection with this provider-token state. now_ms: Unix. */
 void sim_rules_judge(struct sim *s, struct sim_provider *provider, const struct sim_request *r, uint64_t now_ms,
                      struct sim_verdict *v);
 
