@@ -3,6 +3,7 @@
 # Make what a gateway on a laptop needs, without Apple: a CA and a server certificate for the APNs simulator, a provider key,
 # an API token and a configuration. What exists already is kept, so that a second start takes no time.
 #   dev-state.sh DIR      keys and certificates into DIR, and DIR/wakegate.yaml from the environment below
+# MEDIA_ANNOUNCE takes several addresses, with a space between two.
 set -euo pipefail
 umask 077
 dir=$1
@@ -44,7 +45,7 @@ media:
   address: "$MEDIA_ADDRESS"
   port: $MEDIA_PORT
   workers: $MEDIA_WORKERS
-  announce: ["$MEDIA_ANNOUNCE"]
+  announce: ["${MEDIA_ANNOUNCE// /\", \"}"]
 store:
   url: "sqlite:$PWD/wakegate.db"
 auth:
