@@ -20,6 +20,10 @@ static const char *const per_codec[] = {"rtpmap:", "fmtp:", "rtcp-fb:"};
 static const char *const per_section[] = {
     "extmap:", "extmap-allow-mixed", "ptime:", "maxptime:", "rtcp-rsize", "framerate:"};
 
+/* RFC 9143 15. Who agrees to it must send it: a browser then drops packets that do not carry it. The answer leaves before
+ * anybody knows what the phone can do, so it is never agreed to, and packets are told apart by payload type (9.2). */
+static const char mid_extension[] = "urn:ietf:params:rtp-hdrext:sdes:mid";
+
 enum sdp_setup sdp_answer_setup(const struct sdp *offer) {
     return offer->setup == SDP_SETUP_PASSIVE ? SDP_SETUP_ACTIVE : SDP_SETUP_PASSIVE;
 }
@@ -132,7 +136,7 @@ static void write_codec_lines(struct buf *out, const struct sdp_media *m, const 
                     buf_addf(out, "a=%s\r\n", line);
         }
         for (size_t k = 0; k < sizeof per_section / sizeof *per_section; k++)
-            if (starts_with(line, per_section[k]))
+            if (starts_with(line, per_section[k]) && !strstr(line, mid_extension))
                 buf_addf(out, "a=%s\r\n", line);
     }
 }
