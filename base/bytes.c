@@ -150,7 +150,7 @@ bool uuid_valid(const char *s) {
 
 char *uuid_lower(char out[static UUID_BYTES], const char *s) {
     size_t n = 0;
-    for (; s[n] && n < UUID_BYTES - 1; n++)
+    for (; n < UUID_BYTES - 1 && s[n]; n++)
         out[n] = s[n] >= 'A' && s[n] <= 'Z' ? (char)(s[n] - 'A' + 'a') : s[n];
     out[n] = 0;
     return out;

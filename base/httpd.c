@@ -605,11 +605,10 @@ static void on_idle(uv_idle_t *idle) {
 void httpd_close(struct httpd *h, void (*done)(void *arg), void *arg) {
     uint32_t cursor = 0;
     slot_id id;
-    struct exchange *x;
     h->closing = true;
     h->done = done;
     h->done_arg = arg;
-    while ((x = slots_next(h->exchanges, &cursor, &id))) {
+    while (slots_next(h->exchanges, &cursor, &id)) {
         struct session s = {id};
         exchange_drop(h, &s);
     }

@@ -251,24 +251,29 @@ static int fill(struct config **cp, const struct config_doc *d, struct err_text 
     return 0;
 }
 
+/* c as the file has it: defaults, then judgement. */
+static int finish(struct config *c, const struct config_doc *d, struct err_text *et) {
+    char *folder = strdup(d->file);
+    int err = folder ? complete(c, dirname(folder)) : E_NOMEM;
+    free(folder);
+    if (err != 0)
+        return err_say(et, err, "%s: out of memory", d->file);
+    if (!config_doc_has(d, "log", "level"))
+        c->log.level = LOG_LEVEL_INFO; /* zero is debug */
+    return judge(c, d, et);
+}
+
 int config_load(struct config **cp, const char *path, struct err_text *et) {
     struct config_doc d;
     struct config *c = NULL;
-    char *copy = strdup(path);
-    int err = copy ? config_doc_read(&d, path, et) : E_NOMEM;
+    int err = config_doc_read(&d, path, et);
     if (err == 0)
         err = config_doc_check(&d, &config_schema, et);
     if (err == 0)
         err = fill(&c, &d, et);
-    if (err == 0 && (err = complete(c, dirname(copy))) != 0)
-        err_say(et, err, "%s: out of memory", path);
-    if (err == 0 && !config_doc_has(&d, "log", "level"))
-        c->log.level = LOG_LEVEL_INFO; /* zero is debug */
-    if (err == 0)
-        err = judge(c, &d, et);
-    if (copy)
-        config_doc_free(&d);
-    free(copy);
+    if (err == 0 && c)
+        err = finish(c, &d, et);
+    config_doc_free(&d);
     if (err != 0)
         c = config_free(c);
     *cp = c;

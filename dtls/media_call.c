@@ -195,7 +195,7 @@ static void forget_source(struct media_leg *leg, unsigned i) {
     struct media_source *s = &leg->sources[i], *last = &leg->sources[leg->source_count - 1];
     HASH_DELETE(hh, w->by_addr, s);
     if (s != last) {
-        HASH_DELETE(hh, w->by_addr, last);
+        HASH_DELETE(hh, w->by_addr, last); /* NOLINT(clang-analyzer-*): what a uthash macro does */
         s->addr = last->addr;
         HASH_ADD(hh, w->by_addr, addr, sizeof s->addr, s);
     }

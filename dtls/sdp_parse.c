@@ -449,12 +449,14 @@ int sdp_parse(struct sdp **sp, const char *text, size_t len, struct err_text *et
         return err_say(et, E_UNSUPPORTED, "the description has %zu bytes; at most %d are taken", len, SDP_MAX_BYTES);
     struct parser *p = calloc(1, sizeof *p);
     struct sdp *s = calloc(1, sizeof *s);
-    int err = p && s ? 0 : err_say(et, E_NOMEM, "out of memory");
-    if (err == 0) {
-        p->sdp = s;
-        p->et = et;
-        err = parse_lines(p, text, len);
+    if (!p || !s) {
+        free(p);
+        free(s);
+        return err_say(et, E_NOMEM, "out of memory");
     }
+    p->sdp = s;
+    p->et = et;
+    int err = parse_lines(p, text, len);
     if (err == 0)
         choose_transport(p);
     else

@@ -20,8 +20,9 @@ static const char *const per_codec[] = {"rtpmap:", "fmtp:", "rtcp-fb:"};
 static const char *const per_section[] = {
     "extmap:", "extmap-allow-mixed", "ptime:", "maxptime:", "rtcp-rsize", "framerate:"};
 
-/* RFC 9143 15. Who agrees to it must send it: a browser then drops packets that do not carry it. The answer leaves before
- * anybody knows what the phone can do, so it is never agreed to, and packets are told apart by payload type (9.2). */
+/* RFC 9143 15. Who agrees to it must send it: a browser then drops packets that do not carry it. The answer leaves
+ * before anybody knows what the phone can do, so it is never agreed to, and packets are told apart by payload type
+ * (9.2). */
 static const char mid_extension[] = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 enum sdp_setup sdp_answer_setup(const struct sdp *offer) {

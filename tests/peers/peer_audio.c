@@ -208,8 +208,8 @@ static double strongest(const struct peer_meter *m, double from_hz, double to_hz
                         double *power) {
     double best_hz = 0;
     *power = 0;
-    for (double hz = from_hz; hz <= to_hz; hz += step_hz) {
-        double p = power_at(m, hz, blocks);
+    for (int i = 0; from_hz + i * step_hz <= to_hz; i++) {
+        double hz = from_hz + i * step_hz, p = power_at(m, hz, blocks);
         if (p > *power) {
             *power = p;
             best_hz = hz;

@@ -159,7 +159,7 @@ int peer_ws_connect(struct peer_ws **wp, struct peer_net *n, const char *url, co
     int port;
     if (strlen(url) >= sizeof copy)
         return E_INVAL;
-    strcpy(copy, url);
+    snprintf(copy, sizeof copy, "%s", url);
     if (lws_parse_uri(copy, &scheme, &address, &port, &path) != 0)
         return E_INVAL;
     snprintf(target, sizeof target, "/%s", path);

@@ -293,7 +293,7 @@ static void a_burst_may_come_in_any_order(void **state) {
     struct packet first = rtp(SSRC, 100), k;
     (void)state;
     assert_int_equal(rtp_crypt_protect(w.here, first.p, &first.len, false), 0);
-    for (uint16_t i = 1; i < BURST; i++) {
+    for (unsigned i = 1; i < BURST; i++) {
         k = rtp(SSRC, (uint16_t)(100 + i));
         assert_int_equal(rtp_crypt_protect(w.here, k.p, &k.len, false), 0);
         assert_int_equal(rtp_crypt_unprotect(w.there, k.p, &k.len, false), 0);

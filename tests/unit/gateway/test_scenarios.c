@@ -79,8 +79,10 @@ static void step(struct scenario *sc, char *line) {
     unsigned device = 0;
     struct call_actions actions;
     char *expected = strchr(line, '|'), *expected_state = strchr(line, ';');
-    if (!expected || !expected_state || sscanf(line, "%llu %31s %u", &at_ms, name, &device) < 2)
+    if (!expected || !expected_state || sscanf(line, "%llu %31s %u", &at_ms, name, &device) < 2) {
         fail_msg("%s:%u: not an input line", sc->name, sc->line);
+        return;
+    }
     *expected++ = 0;
     *expected_state++ = 0;
     trim(expected);
