@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gateway/openapi.yaml and the gateway say the same: routes, scopes, statuses, problem types and documents."""
+import asyncio
+import glob
+import hashlib
+import json
+import os
+import re
+import signal
+import unittest
+import uuid
+
+import jsonschema
+import websockets
+import yaml
+
+from harness import ROOT, SLOW, Stack, StackTest, wait_for
+
+METHODS = ("get", "put", "post", "delete", "patch")
+FILE = os.path.join(ROOT, "gateway", "openapi.yaml")
+with open(FILE, encoding="utf-8") as f:
+    TEXT = f.read()
+DOC = yaml.safe_load(TEXT)
+FINGERPRINT = ":".join(f"{7 * i % 256:02X}" for i in range(32))
+OFFER = ("v=0\r\no=- 46117 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\n"
+         "c=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n"
+         f"a=fingerprint:sha-256 {FINGERPRINT}\r\na=setup:actpass\r\na=sendrecv\r\na=rtcp-mux\r\n"
+         "a=rtpmap:111 opus/48000/2\r\na=rtpmap:0 PCMU/8000\r\n")
+
+
+def follow(node):
+    while isinstance(node, dict) and "$ref" in node:
+        target, rest = DOC, {k: v for k, v in node.items() if k != "$ref"}
+        for part in node["$ref"][2:].split("/"):
+            target = target[part]
+        node = {**target, **rest}
+    return node
+
+
+def component(name):
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def validate(schema, value):
+    """Against the schema; and nothing is in the value that the schema does not name."""
+    root = {**schema, "components": DOC["components"]}
+    jsonschema.Draft202012Validator(root).validate(value)
+    for place in unnamed(schema, value, "$"):
+        raise jsonschema.ValidationError(f"{place} is not described")
+
+
+def is_valid(schema, value):
+    return jsonschema.Draft202012Validator({**schema, "components": DOC["components"]}).is_valid(value)
+
+
+def properties(schema, value):
+    """All properties that a schema names for this value, or None when any are welcome."""
+    schema = follow(schema)
+    named, closed = dict(schema.get("properties", {})), "properties" in schema
+    for part in schema.get("allOf", []) + [s for s in schema.get("oneOf", []) if is_valid(s, value)]:
+        more = properties(part, value)
+        if more is not None:
+            named.update(more)
+            closed = True
+    return named if closed else None
+
+
+def items(schema, value):
+    schema = follow(schema)
+    if "items" in schema:
+        return schema["items"]
+    return next((items(s, value) for s in schema.get("oneOf", []) if is_valid(s, value)), {})
+
+
+def unnamed(schema, value, place):
+    if isinstance(value, list):
+        for i, v in enumerate(value):
+            yield from unnamed(items(schema, value), v, f"{place}[{i}]")
+    elif isinstance(value, dict):
+        known = properties(schema, value)
+        for key, v in value.items() if known is not None else ():
+            if key not in known:
+                yield f"{place}.{key}"
+            else:
+                yield from unnamed(known[key], v, f"{place}.{key}")
+
+
+def operations():
+    for path, item in DOC["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def code_routes():
+    """(path, METHOD) -> (auth, scope), from the tables in the C sources."""
+    found = {}
+    row = re.compile(r'\{"([A-Z]+)",\s*"(/[^"]*)",\s*HTTP_AUTH_(\w+),\s*(\w+),\s*\w+\}')
+    for method, path, auth, scope in row.findall(code_text()):
+        found[path, method] = (auth, scope)
+    return found
+
+
+def code_text():
+    texts = []
+    for source in sorted(glob.glob(os.path.join(ROOT, "gateway", "*.c"))):
+        with open(source, encoding="utf-8") as c:
+            texts.append(c.read())
+    return "\n".join(texts)
+
+
+class File(unittest.TestCase):
+    """What can be said without a gateway."""
+
+    def test_every_route_is_described_and_nothing_else(self):
+        routes = code_routes()
+        self.assertGreater(len(routes), 10)
+        [attach] = re.findall(r'\.ws_path = "([^"]+)"', code_text())
+        routes[attach, "GET"] = ("NONE", "0")
+        self.assertEqual(sorted((path, method.upper()) for path, method, _ in operations()), sorted(routes))
+        for path, method, op in operations():
+            auth, scope = routes[path, method.upper()]
+            expected = {"NONE": [], "BEARER": [{"phone": []}],
+                        "TOKEN": [{"apiToken": [scope.replace("CONFIG_SCOPE_", "").lower()]}]}[auth]
+            self.assertEqual(op["security"], expected, (method, path))
+            self.assertIn(("401" in op["responses"]), (auth != "NONE",), (method, path))
+            self.assertIn(("403" in op["responses"]), (auth == "TOKEN",), (method, path))
+
+    def test_every_problem_type_is_described_and_nothing_else(self):
+        text = code_text()
+        types = set(re.findall(r'http_problem\([^"]*?(?:\d{3}|status),\s*"([a-z-]+)"', text))
+        types |= set(re.findall(r'call_refuse\([^"]*?"([a-z-]+)"', text))
+        described = {t.rsplit("/", 1)[1] for t in DOC["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]}
+        self.assertEqual(described, types)
+        [base] = re.findall(r'#define PROBLEM_BASE "([^"]+)"', text)
+        self.assertEqual({t.rsplit("/", 1)[0] + "/" for t in
+                          DOC["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]}, {base})
+
+    def test_the_message_types_are_those_of_the_code(self):
+        text = code_text()
+        from_phone = set(re.findall(r'MESSAGE\("(\w+)"', text))
+        to_phone = set(re.findall(r'begin\(out, "(\w+)"\)', text))
+
+        def described(name):
+            for branch in DOC["components"]["schemas"][name]["oneOf"]:
+                kind = branch["properties"]["type"]
+                yield from kind.get("enum", [kind.get("const")])
+        self.assertEqual(set(described("AttachFromPhone")), from_phone)
+        self.assertEqual(set(described("AttachToPhone")), to_phone)
+
+    def test_timeline_events_are_those_of_the_code(self):
+        noted = set(re.findall(r'call_note(?:_device)?\(\s*[\w>-]+,[^"]*"(\w+)"', code_text()))
+        noted |= set(re.findall(r'call_note\([^"]*"\w+" : "(\w+)"', code_text()))
+        self.assertEqual(set(DOC["components"]["schemas"]["TimelineEvent"]["properties"]["event"]["enum"]), noted)
+
+    def test_schemas_references_and_examples_hold(self):
+        self.assertTrue(DOC["openapi"].startswith("3.1"))
+        used = set(re.findall(r'\$ref: "#/components/(\w+)/(\w+)"', TEXT))
+        for kind, name in used:
+            self.assertIn(name, DOC["components"][kind])
+        for name, schema in DOC["components"]["schemas"].items():
+            jsonschema.Draft202012Validator.check_schema(schema)
+        schemas = {"CallRequest": "CallRequest", "CallCreated": "CallCreated", "Call": "Call", "DeviceRequest": "DeviceRequest",
+                   "DeviceCreated": "DeviceCreated", "Device": "Device", "Receipt": "Receipt", "AttachHello": "AttachFromPhone",
+                   "AttachWelcome": "AttachToPhone", "AttachCall": "AttachToPhone", "AttachEnded": "AttachToPhone"}
+        for name, example in DOC["components"]["examples"].items():
+            if name == "Timeline":
+                validate({"type": "array", "items": component("TimelineEvent")}, example["value"])
+            else:
+                validate(component(schemas[name]), example["value"])
+        for path, method, op in operations():
+            bodies = [op.get("requestBody", {})] + [follow(r) for r in op["responses"].values()]
+            for media in (m for b in bodies for m in b.get("content", {}).values()):
+                values = [media["example"]] if "example" in media else []
+                values += [follow(e)["value"] for e in media.get("examples", {}).values()]
+                for value in values:
+                    with self.subTest(path=path, method=method):
+                        validate(media["schema"], value)
+
+
+class Served(StackTest):
+    """Real answers are as they are described."""
+
+    @staticmethod
+    def edit(text):
+        other = hashlib.sha256(b"registrar").hexdigest()
+        text = text.replace("apps:\n", f'    - {{name: registrar, sha256: "{other}", scopes: [devices]}}\n'
+                                       f'    - {{name: caller, sha256: "{hashlib.sha256(b"caller").hexdigest()}", '
+                                       'scopes: [calls]}\napps:\n', 1)
+        return text.replace("routes:\n", 'routes:\n  - {name: blocked, match: {callee: "blocked-*"}, reject: {status: 403}}\n'
+                                         '  - {name: legal, match: {callee: "legal-*"}, reject: {status: 451, detail: no}}\n', 1)
+
+    stack_options = {"edit": edit.__func__}
+
+    def setUp(self):
+        self.user = "u-" + uuid.uuid4().hex[:8]
+        self.seen = set()
+
+    def described(self, path):
+        """The path in the file that this one is an instance of; a literal one before one with a placeholder."""
+        path = path.split("?")[0]
+        found = [p for p in DOC["paths"] if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", p), path)]
+        return min(found, key=lambda p: p.count("{")) if found else None
+
+    def ask(self, method, path, body=None, status=None, kind=None, **more):
+        """Send it, and hold the answer against the file."""
+        reply = (more.pop("stack", None) or self.stack).request(method, path, body, **more)
+        template = self.described(path)
+        responses = DOC["paths"][template][method.lower()]["responses"]
+        self.assertTrue(str(reply.status) in responses or "default" in responses, (method, path, reply))
+        described = follow(responses.get(str(reply.status)) or responses["default"])
+        for name, header in described.get("headers", {}).items():
+            self.assertIn(name.lower(), reply.headers)
+            validate(header["schema"], reply.headers[name.lower()])
+        content = described.get("content")
+        if content is None:
+            self.assertEqual(reply.text, "")
+        else:
+            [(media_type, media)] = content.items()
+            self.assertEqual(reply.headers["content-type"].split(";")[0], media_type)
+            validate(media["schema"], reply.json if media_type.endswith("json") else reply.text)
+        if reply.status >= 400 and media_type == "application/problem+json":
+            self.assertEqual(reply.json["status"], reply.status)
+            if kind:
+                self.assertTrue(reply.json["type"].endswith("/" + kind), reply)
+            detail = described["description"]
+            self.assertIn(f'`{reply.json["type"].rsplit("/", 1)[1]}`', detail)
+        elif reply.status < 300 and body is not None and not isinstance(body, bytes):
+            validate(DOC["paths"][template][method.lower()]["requestBody"]["content"]["application/json"]["schema"], body)
+        if status:
+            self.assertEqual(reply.status, status, reply)
+        self.seen.add((template, method.lower(), str(reply.status)))
+        return reply
+
+    def register(self, device=None, **more):
+        device = device or self.user + "-phone"
+        token = hashlib.sha256(device.encode()).hexdigest()
+        self.stack.control("PUT", f"/v1/devices/{token}", {"bundle_id": "com.example.vcs"})
+        return self.ask("PUT", f"/v1/devices/{device}", {"user": self.user, "app": "vcs", "token": token, **more}, 201)
+
+    def push(self, call):
+        return wait_for(lambda: [r["payload"]["wakegate"] for r in self.stack.journal()
+                                 if (r["payload"] or {}).get("wakegate", {}).get("call") == call])[0]
+
+    def test_the_file_itself_is_served(self):
+        self.assertEqual(self.ask("GET", "/v1/openapi.yaml", status=200, token=None).text, TEXT)
+
+    def test_every_success(self):
+        secret = self.register(handoff=["dtls", "sealed"], ui="lck", os_version="26.4", app_version="1").json["device_secret"]
+        device = self.user + "-phone"
+        self.ask("PUT", f"/v1/devices/{device}", {"rotate_secret": True, "sealing_key": "A" * 43}, 200)
+        secret = self.ask("PUT", f"/v1/devices/{device}", {"rotate_secret": True}, 200).json["device_secret"]
+        self.ask("PUT", f"/v1/devices/{device}-2", {"user": self.user, "pn_provider": "apns", "handoff": ["dtls"],
+                                                     "pn_param": "ABCDE12345.com.example.vcs.voip", "pn_prid": "ab" * 32}, 201)
+        self.ask("GET", f"/v1/devices/{device}", status=200)
+        self.ask("GET", "/v1/devices?limit=1", status=200)
+        self.ask("GET", "/v1/devices", status=200)
+        self.ask("DELETE", f"/v1/devices/{device}-2", status=204)
+        call = self.ask("POST", "/v1/calls", {"callee": self.user, "caller": {"handle": "h", "name": None}, "offer": OFFER,
+                                              "video": True, "ring_timeout_s": 30, "tenant": "default", "data": {"a": [1]}},
+                        201, headers={"Idempotency-Key": self.user}).json
+        self.ask("GET", f"/v1/calls/{call['id']}", status=200)
+        push = self.push(call["id"])
+        for reported in ["none", "callkit"]:
+            self.ask("POST", "/v1/receipts", {"call": call["id"], "push": push["push"], "must_report": True, "on_call": False,
+                                              "app_state": "background", "received_at": push["sent_at"] + 1,
+                                              "reported": reported}, 204, token=secret)
+        self.ask("POST", "/v1/receipts", {"call": call["id"], "push": push["push"], "must_report": None}, 204,
+                 token=push["token"])
+        self.ask("GET", f"/v1/calls/{call['id']}/timeline", status=200)
+        self.ask("DELETE", f"/v1/calls/{call['id']}", status=204)
+        self.ask("GET", f"/v1/calls/{call['id']}", status=200)
+        self.ask("GET", "/v1/calls?limit=1&state=ended", status=200)
+        self.ask("GET", "/v1/calls", status=200)
+        for path in ["/healthz", "/readyz", "/metrics", "/v1/openapi.yaml"]:
+            self.ask("GET", path, status=200, token=None)
+        every = {(path, method, status) for path, method, op in operations() for status in op["responses"] if status < "3"}
+        self.assertEqual(every - self.seen, {("/v1/attach", "get", "101")})  # has a test of its own
+
+    def test_a_whole_call_with_media(self):
+        phone = self.stack.start_phone(self.user + "-phone", self.user, handoff="transfer")
+        status, _, err = self.stack.run_caller("--callee", self.user, "--duration-ms", 600 * SLOW)
+        self.assertEqual(status, 0, err)
+        [call] = self.ask("GET", f"/v1/calls?callee={self.user}", status=200).json["calls"]
+        self.assertEqual(call["media"]["handoff"], "transfer")
+        events = self.ask("GET", f"/v1/calls/{call['id']}/timeline", status=200).json
+        self.assertIn("caller_dtls", [e["event"] for e in events])
+        phone.stop()
+
+    def test_every_refusal_that_a_request_can_provoke(self):
+        self.register(handoff=["sealed"])
+        place, device, receipts = {"callee": self.user}, f"/v1/devices/{self.user}-phone", "/v1/receipts"
+        unknown = str(uuid.uuid4())
+        for method, path, body in [("POST", "/v1/calls", place), ("GET", "/v1/calls", None), ("GET", f"/v1/calls/{unknown}", None),
+                                   ("DELETE", f"/v1/calls/{unknown}", None), ("GET", f"/v1/calls/{unknown}/timeline", None),
+                                   ("GET", "/v1/devices", None), ("GET", device, None), ("PUT", device, place),
+                                   ("DELETE", device, None), ("POST", receipts, {})]:
+            self.ask(method, path, body, 401, "unauthorized", token=None)
+            if path != receipts:
+                self.ask(method, path, body, 401, "unauthorized", token="wrong")
+                self.ask(method, path, body, 403, "forbidden", token="caller" if "devices" in path else "registrar")
+        for method, path in [("GET", f"/v1/calls/{unknown}"), ("DELETE", f"/v1/calls/{unknown}"),
+                             ("GET", f"/v1/calls/{unknown}/timeline"), ("GET", "/v1/devices/nobody"),
+                             ("DELETE", "/v1/devices/nobody")]:
+            self.ask(method, path, status=404, kind="not-found")
+        self.ask("PUT", "/v1/devices/" + "x" * 300, {}, 404, "not-found")
+        self.ask("PUT", "/v1/devices/" + "x" * 200, {}, 400, "bad-field")
+        self.ask("POST", receipts, {"call": unknown, "push": unknown}, 404, "not-found", token="x")
+        for query in ["/v1/calls?limit=0", "/v1/calls?state=odd", "/v1/calls?cursor=x", "/v1/devices?limit=0"]:
+            self.ask("GET", query, status=400, kind="bad-field")
+        for method, path in [("POST", "/v1/calls"), ("PUT", device), ("POST", receipts)]:
+            self.ask(method, path, b"{", 400, "bad-json")
+            self.ask(method, path, b"{}", 415, "unsupported-media-type", headers={"Content-Type": "text/plain"})
+            self.ask(method, path, b" " * 200000, 413, "refused")
+            self.ask(method, path, b"", 411, "refused", headers={"Transfer-Encoding": "chunked"})
+            self.ask(method, path, {"user": 1, "callee": 1, "call": 1}, 422, "bad-field")
+        for path, method, op in operations():
+            if path != "/v1/attach":
+                self.ask(method.upper(), path.replace("{id}", unknown).replace("{device}", "d"), status=431, kind="refused",
+                         headers={"Accept": "x" * 1500})
+        self.ask("POST", "/v1/calls", {**place, "offer": "v=0\r\n"}, 422, "bad-offer")
+        self.ask("POST", "/v1/calls", {"callee": "nobody"}, 404, "no-device")
+        self.ask("POST", "/v1/calls", {"callee": "blocked-1"}, 403, "rejected")
+        self.ask("POST", "/v1/calls", {"callee": "legal-1"}, 451, "rejected")
+        self.ask("POST", "/v1/calls", {**place, "tenant": "elsewhere"}, 403, "forbidden")
+        self.ask("POST", "/v1/calls", {**place, "offer": OFFER}, 409, "no-handoff")
+        self.ask("POST", "/v1/calls", place, 400, "bad-field", headers={"Idempotency-Key": "x" * 300})
+        self.ask("POST", "/v1/calls", place, 201, headers={"Idempotency-Key": self.user})
+        self.ask("POST", "/v1/calls", {**place, "video": True}, 409, "idempotency-conflict",
+                 headers={"Idempotency-Key": self.user})
+
+    def test_a_gateway_that_goes_down(self):
+        with_calls = Stack()
+        try:
+            with_calls.put("/v1/devices/d", {"user": "u", "app": "vcs", "token": "ab" * 32})
+            with_calls.post("/v1/calls", {"callee": "u"})
+            with_calls.gateway.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: with_calls.get("/readyz", token=None).status == 503)
+            self.ask("GET", "/readyz", status=503, token=None, stack=with_calls)
+            self.ask("POST", "/v1/calls", {"callee": "u"}, 503, "draining", stack=with_calls)
+        finally:
+            with_calls.close()
+
+    def test_messages_of_the_websocket(self):
+        self.register(handoff=["sdes"])
+        call = self.ask("POST", "/v1/calls", {"callee": self.user, "offer": OFFER}, 201).json["id"]
+        push = self.push(call)
+
+        async def talk():
+            heard = []
+            url = f"ws://127.0.0.1:{self.stack.api_port}{next(p for p in DOC['paths'] if p.endswith('attach'))}"
+            async with websockets.connect(url, subprotocols=["wakegate.v1"]) as ws:
+                for message in [{"type": "hello", "device": self.user + "-phone", "token": push["token"], "call": call,
+                                 "app_state": "background", "on_call": False, "os_version": "26.4"},
+                                {"type": "receipt", "call": call, "push": push["push"], "must_report": True,
+                                 "reported": "callkit", "received_at": "2026-01-02T03:04:05Z"},
+                                {"type": "ringing", "call": call}, {"type": "keys_taken", "call": call},
+                                {"type": "answer", "call": call, "sdp": None}, {"type": "state", "app_state": "foreground"},
+                                {"type": "media", "call": call, "sdp": "v=0"}, {"type": "hangup", "call": call},
+                                {"type": "decline", "call": call, "reason": "busy"}]:
+                    validate(component("AttachFromPhone"), message)
+                    await ws.send(json.dumps(message))
+                while len({m["type"] for m in heard}) < 4:
+                    heard.append(json.loads(await asyncio.wait_for(ws.recv(), 5 * SLOW)))
+            return heard
+
+        heard = asyncio.run(talk())
+        for message in heard:
+            validate(component("AttachToPhone"), message)
+        self.assertEqual({m["type"] for m in heard}, {"welcome", "call", "error", "ended"})
+        self.assertEqual(next(m for m in heard if m["type"] == "call")["handoff"]["mode"], "sdes")
+        self.ask("GET", "/v1/attach", status=404, token=None)
+
+
+if __name__ == "__main__":
+    unittest.main()
