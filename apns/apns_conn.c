@@ -279,7 +279,10 @@ static bool start_tls(struct apns_conn *c) {
     SSL_set_alpn_protos(c->ssl, alpn, sizeof alpn - 1);
     if (addr_parse(&numeric, c->cfg.host, 0) == 0)
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(c->ssl), c->cfg.host) == 1;
-    return SSL_set_tlsext_host_name(c->ssl, c->cfg.host) == 1 && SSL_set1_host(c->ssl, c->cfg.host) == 1;
+    /* SSL_set_tlsext_host_name, without its cast that takes the const away. */
+    void *sni = (void *)(uintptr_t)c->cfg.host;
+    return SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, sni) == 1 &&
+           SSL_set1_host(c->ssl, c->cfg.host) == 1;
 }
 
 static void on_connected(uv_connect_t *req, int status) {

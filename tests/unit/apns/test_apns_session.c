@@ -154,8 +154,11 @@ static bool to_client(struct world *w) {
 }
 
 static void pump(struct world *w) {
-    while (to_server(w) | to_client(w))
-        ;
+    bool any = true;
+    while (any) {
+        any = to_server(w);
+        any = to_client(w) || any;
+    }
 }
 
 static void respond(struct world *w, int32_t id, const char *status, const char *body) {
