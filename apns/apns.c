@@ -27,7 +27,8 @@ struct push {
     struct push *prev, *next; /* in the queue */
     apns_push_id id;
     struct apns_credential *credential;
-    char *strings; /* one allocation behind the pointers of req */
+    char *strings; /* one allocation behind the pointers of req; wiped: a payload may hold tokens */
+    size_t strings_bytes;
     struct apns_request req;
     char expiration[24], priority[4];
     uint64_t deadline_ms;
@@ -130,7 +131,7 @@ static void finish(struct push *p, struct apns_result *r) {
           : r->status                 ? "rejected"
                                       : "failed",
           r->status ? r->reason : err_str(r->err));
-    free(p->strings);
+    secret_free(p->strings, p->strings_bytes);
     slots_release(a->pushes, p->id);
     cb(r, arg);
 }
@@ -405,6 +406,7 @@ static int copy_strings(struct push *p, const struct apns_push *in) {
     size_t bytes = in->payload_len;
     for (size_t i = 0; i < sizeof from / sizeof *from; i++)
         bytes += from[i] ? strlen(from[i]) + 1 : 0;
+    p->strings_bytes = bytes;
     char *at = p->strings = malloc(bytes);
     if (!at)
         return E_NOMEM;

@@ -6,7 +6,7 @@ usage: tests/run.py BUILD_DIR [SUITE | test_name]...
 """
 import concurrent.futures
 import glob
-import io
+import json
 import os
 import re
 import subprocess
@@ -17,6 +17,9 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUITES = ["unit", "scenario", "integration", "browser", "docker"]
 UNIT_TIMEOUT_S = 180
+MODULE_TIMEOUT_S = 900
+SLOW_S = 20
+INTEGRATION_AT_ONCE = 3  # they wait more than they work
 
 
 class Tally:
@@ -64,7 +67,7 @@ def cmocka_suite(build, pattern, leave_out, only):
 
 
 class Result(unittest.TextTestResult):
-    """Remembers how long each test took, so that a slow one is seen."""
+    """Tells the slow tests apart."""
 
     def startTest(self, test):
         self.started = time.monotonic()
@@ -72,31 +75,50 @@ class Result(unittest.TextTestResult):
 
     def stopTest(self, test):
         took = time.monotonic() - self.started
-        if took > 20:
-            print(f"  ({test.id()} took {took:.0f} s)", flush=True)
+        if took > SLOW_S:
+            self.stream.writeln(f"({test.id()} took {took:.0f} s)")
         super().stopTest(test)
 
 
-def python_suite(build, pattern, only):
-    os.environ["WAKEGATE_BIN"] = os.path.join(os.path.abspath(build), "bin")
+def run_module(name):
+    """One file of tests in this process; the last line says how it went, as JSON."""
     sys.path.insert(0, os.path.join(HERE, "integration"))
+    tests = unittest.defaultTestLoader.loadTestsFromName(name)
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(tests)
+    bad = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    print(json.dumps({"failed": bad, "skipped": len(result.skipped),
+                      "passed": max(0, result.testsRun - bad - len(result.skipped))}))
+
+
+def python(name):
+    tally = Tally()
+    try:
+        done = subprocess.run([sys.executable, __file__, "--module", name], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=MODULE_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        output = done.stdout.decode(errors="replace")
+    except subprocess.TimeoutExpired as late:
+        output = (late.stdout or b"").decode(errors="replace") + "\ntimed out"
+    try:
+        counts = json.loads(output.splitlines()[-1])
+        tally.passed, tally.failed, tally.skipped = counts["passed"], counts["failed"], counts["skipped"]
+    except (ValueError, IndexError, KeyError):
+        tally.failed = 1
+    if tally.passed + tally.failed + tally.skipped == 0:
+        tally.failed, output = 1, output + "\nran no test"
+    if tally.failed or tally.skipped:
+        tally.reports.append(f"--- {name}\n{output}")
+    return tally
+
+
+def python_suite(build, pattern, only, at_once):
+    os.environ["WAKEGATE_BIN"] = os.path.join(os.path.abspath(build), "bin")
+    files = sorted(glob.glob(os.path.join(HERE, "integration", pattern)), key=os.path.getsize, reverse=True)
+    names = [os.path.splitext(os.path.basename(f))[0] for f in files]
     total = Tally()
-    for path in sorted(glob.glob(os.path.join(HERE, "integration", pattern))):
-        name = os.path.splitext(os.path.basename(path))[0]
-        if only and name not in only:
-            continue
-        text = io.StringIO()
-        tests = unittest.defaultTestLoader.loadTestsFromName(name)
-        result = unittest.TextTestRunner(stream=text, verbosity=2, resultclass=Result).run(tests)
-        bad = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-        total.failed += bad
-        total.skipped += len(result.skipped)
-        total.passed += max(0, result.testsRun - bad - len(result.skipped))
-        for test, why in result.skipped:
-            print(f"  skipped {test.id()}: {why}", flush=True)
-        if bad or result.testsRun == 0:
-            total.failed += 0 if bad else 1
-            total.reports.append(f"--- {name}\n{text.getvalue()}")
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        for tally in pool.map(python, [n for n in names if not only or n in only]):
+            total.add(tally)
+            total.reports += tally.reports
     return total
 
 
@@ -105,10 +127,15 @@ def run_suite(suite, build, only):
         return cmocka_suite(build, "test_*", {"test_scenarios"}, only)
     if suite == "scenario":
         return cmocka_suite(build, "test_scenarios", set(), only)
-    return python_suite(build, {"integration": "test_*.py", "browser": "browser_*.py", "docker": "docker_*.py"}[suite], only)
+    pattern, at_once = {"integration": ("test_*.py", INTEGRATION_AT_ONCE), "browser": ("browser_*.py", 1),
+                        "docker": ("docker_*.py", 1)}[suite]
+    return python_suite(build, pattern, only, at_once)
 
 
 def main():
+    if sys.argv[1:2] == ["--module"]:
+        run_module(sys.argv[2])
+        return 0
     build, wanted = sys.argv[1], sys.argv[2:]
     suites = [s for s in SUITES if s in wanted] or SUITES
     only = [w for w in wanted if w not in SUITES]
