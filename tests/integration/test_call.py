@@ -144,6 +144,23 @@ class Calls(StackTest):
         slow.stop()
         quick.stop()
 
+    def test_who_is_on_a_call_is_busy_for_another(self):
+        for name, options in [("push", {}), ("connection", {"foreground": True})]:
+            with self.subTest(name):
+                phone = self.stack.start_phone(device="phone-second-" + name, user="second-" + name, **options)
+                first = self.stack.post("/v1/calls", {"callee": "second-" + name}).json
+                self.stack.wait_state(first["id"], "answered")
+                second = self.stack.post("/v1/calls", {"callee": "second-" + name}).json
+                self.assertEqual(self.stack.wait_state(second["id"], "ended")["reason"], "busy")
+                self.assertEqual(self.stack.call(first["id"])["state"], "answered")
+                if name == "push":
+                    leg = self.stack.call(second["id"])["devices"][0]
+                    self.assertEqual((leg["predicted_must_report"], leg["must_report"], leg["outcome"]),
+                                     (False, False, "exempt"))
+                self.stack.delete(f"/v1/calls/{first['id']}")
+                phone.wait_event("call_over")
+                phone.stop()
+
     def test_calls_after_each_other(self):
         phone = self.stack.start_phone(device="phone-again", user="user-again")
         for i in range(3):

@@ -7,6 +7,7 @@
 #include "tests/peers/peer_audio.h"
 #include "tests/peers/peer_json.h"
 #include "tests/peers/peer_ws.h"
+#include "tests/peers/phone_busy.h"
 #include "tests/peers/phone_call.h"
 
 #include <stdio.h>
@@ -37,6 +38,7 @@ struct phone {
     bool ringing, closing, registered;
     json_t *push; /* the payload that is waking the app */
     struct ring ring;
+    struct phone_busy *busy; /* other calls that are being refused */
 };
 
 static void tell(struct phone *p, const char *event, json_t *fields) {
@@ -153,6 +155,12 @@ static void on_call_message(struct phone *p, const json_t *m) {
     struct ring *r = &p->ring;
     if (strcmp(peer_text(m, "state"), "ended") == 0)
         return;
+    if (p->ringing && strcmp(peer_text(m, "call"), r->call) != 0) {
+        tell(p, "busy", json_pack("{s:s}", "call", peer_text(m, "call")));
+        send_json(p->gateway,
+                  json_pack("{s:s,s:s,s:s}", "type", "decline", "call", peer_text(m, "call"), "reason", "busy"));
+        return;
+    }
     if (!p->ringing) {
         p->ringing = true;
         snprintf(r->call, sizeof r->call, "%s", peer_text(m, "call"));
@@ -169,17 +177,18 @@ static void on_gateway_text(const char *text, size_t len, void *arg) {
     struct phone *p = arg;
     json_t *m = json_loadb(text, len, 0, NULL);
     const char *type = peer_text(m, "type");
+    bool ours = strcmp(peer_text(m, "call"), p->ring.call) == 0;
     if (strcmp(type, "welcome") == 0) {
         tell(p, "attached", json_pack("{s:s}", "device", peer_text(m, "device")));
         if (p->ringing && p->ring.push[0])
             send_json(p->gateway, receipt(p));
     } else if (strcmp(type, "call") == 0) {
         on_call_message(p, m);
-    } else if (strcmp(type, "handoff") == 0) {
+    } else if (strcmp(type, "handoff") == 0 && ours) {
         take_handoff(p, m);
-    } else if (strcmp(type, "answered_elsewhere") == 0) {
+    } else if (strcmp(type, "answered_elsewhere") == 0 && ours) {
         ring_over(p, "answered_elsewhere");
-    } else if (strcmp(type, "ended") == 0) {
+    } else if (strcmp(type, "ended") == 0 && ours) {
         ring_over(p, peer_text(m, "reason"));
     } else if (strcmp(type, "error") == 0) {
         tell(p, "error", json_pack("{s:s,s:s}", "code", peer_text(m, "code"), "detail", peer_text(m, "detail")));
@@ -253,9 +262,15 @@ static void on_wake(uv_timer_t *t) {
 }
 
 static void on_push(struct phone *p, const json_t *payload) {
-    if (p->cfg->habit == PHONE_SILENT || p->ringing || p->push ||
-        !json_is_object(json_object_get(payload, "wakegate"))) {
-        tell(p, "ignored", json_pack("{s:s}", "call", peer_text(json_object_get(payload, "wakegate"), "call")));
+    const json_t *w = json_object_get(payload, "wakegate");
+    const char *call = peer_text(w, "call");
+    if (p->cfg->habit != PHONE_SILENT && p->ringing && *call && strcmp(call, p->ring.call) != 0) {
+        tell(p, "busy", json_pack("{s:s}", "call", call));
+        phone_busy_new(&p->busy, p->net, p->cfg, payload);
+        return;
+    }
+    if (p->cfg->habit == PHONE_SILENT || p->ringing || p->push || !json_is_object(w)) {
+        tell(p, "ignored", json_pack("{s:s}", "call", call));
         return;
     }
     p->push = json_deep_copy(payload);
@@ -371,6 +386,7 @@ struct phone *phone_free(struct phone *p) {
     if (!p)
         return NULL;
     json_decref(p->push);
+    phone_busy_free_all(&p->busy);
     peer_net_free(p->net);
     free(p);
     return NULL;

@@ -42,8 +42,8 @@ struct phone_config {
     double tone_hz, expect_hz; /* what it plays, and what it should hear */
 };
 
-/* What happened: {"event": "...", ...}; borrowed. Events: ready, push, killed, attached, handoff, answered, call_over,
- * error. */
+/* What happened: {"event": "...", ...}; borrowed. Events: ready, push, busy, ignored, killed, attached, handoff,
+ * answered, call_over, error. */
 typedef void (*phone_event_cb)(const char *event, const json_t *fields, void *arg);
 
 struct phone;
