@@ -266,6 +266,16 @@ static void get_timeline(const struct http_request *r, void *arg) {
         read_from_store(cs, r, reply_timeline);
 }
 
+static void on_end_stored(int err, void *arg) {
+    struct reading *k = arg;
+    if (err == 0)
+        http_reply(k->calls->http, k->id, 204, NULL, NULL, 0, NULL, 0);
+    else
+        http_problem(k->calls->http, k->id, 503, "store", NULL, "the end of the call could not be stored: %s",
+                     err_str(err));
+    free(k);
+}
+
 static void delete_call(const struct http_request *r, void *arg) {
     struct calls *cs = arg;
     struct call *c = calls_find(cs, r->tenant, r->params[0]);
@@ -275,10 +285,17 @@ static void delete_call(const struct http_request *r, void *arg) {
     }
     if (c->fsm.state != CALL_ENDED)
         call_step(c, CALL_IN_DELETE, 0);
-    if (c->writes > 0 && c->delete_reply == 0)
-        c->delete_reply = r->id; /* when the end is stored */
-    else
+    if (call_is_stored(c)) {
         http_reply(cs->http, r->id, 204, NULL, NULL, 0, NULL, 0);
+        return;
+    }
+    struct reading *k = calloc(1, sizeof *k);
+    if (!k) {
+        http_problem(cs->http, r->id, 503, "memory", NULL, "out of memory");
+        return;
+    }
+    *k = (struct reading){.calls = cs, .id = r->id};
+    call_store(c, NULL, on_end_stored, k);
 }
 
 /* GET /v1/calls: newest first; the cursor is the last one's time and id. */

@@ -21,7 +21,8 @@ static json_t *device_json(const struct call *c, const struct call_device *d) {
         json_object_set_new(o, "apns_status", l->status ? json_integer(l->status) : json_null());
         json_object_set_new(o, "apns_reason", text_or_null(l->reason));
         json_object_set_new(o, "predicted_must_report", json_boolean(ledger_predicted(l)));
-        json_object_set_new(o, "must_report", l->receipt_ms == 0 || l->observed < 0 ? json_null() : json_boolean(l->observed));
+        json_object_set_new(o, "must_report",
+                            l->receipt_ms == 0 || l->observed < 0 ? json_null() : json_boolean(l->observed));
         json_object_set_new(o, "reported", text_or_null(l->reported));
         json_object_set_new(o, "outcome", text_or_null(ledger_outcome_name(l->outcome)));
     }

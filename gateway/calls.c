@@ -81,7 +81,7 @@ int calls_index_devices(struct call *c) {
 static void unindex_device(struct calls *cs, struct call_device *d) {
     struct device_calls *all = d->call ? find_device(cs, d->call->tenant, d->id) : NULL;
     if (d->token_hash[0])
-        HASH_DELETE(by_token, cs->by_token, d);
+        HASH_DELETE(by_token, cs->by_token, d); /* NOLINT(clang-analyzer-*): what a uthash macro does */
     if (!all)
         return;
     DL_DELETE(all->list, d);
@@ -205,7 +205,9 @@ static void do_action(struct call *c, const struct call_action *a) {
         state_changed(c);
         break;
     case CALL_DO_GATE:
-        media_gate(c->owner->d.media, c->media);
+        /* A worker that is too busy to hear of the answer would keep both ends silent. */
+        if (media_gate(c->owner->d.media, c->media) == E_FULL)
+            call_step(c, CALL_IN_MEDIA_FAILED, 0);
         break;
     case CALL_DO_HANDOFF:
         call_hand_over(c, a->device);
@@ -251,15 +253,27 @@ static void sweep_live(struct calls *cs, uint64_t now_ms) {
 static void sweep_ended(struct calls *cs) {
     struct call *c, *next;
     uint64_t wall_ms = clock_wall_ms();
+    bool stores = store_ok(cs->d.store);
     DL_FOREACH_SAFE(cs->ended, c, next) {
         call_ledger_tick(c, wall_ms);
         if (c->close_wanted)
             call_media_close(c);
-        if (c->dirty && c->writes == 0)
-            call_store(c, NULL, NULL, NULL);
+        if (stores)
+            call_store_rest(c);
         uint64_t last_ms = c->ended_ms > c->expires_ms ? c->ended_ms : c->expires_ms;
-        if (wall_ms >= last_ms + CALL_LINGER_MS && c->writes == 0 && !c->dirty && !call_ledger_open(c) && !c->media)
+        if (wall_ms >= last_ms + CALL_LINGER_MS && call_is_stored(c) && !call_ledger_open(c) && !c->media)
             calls_remove(c);
+    }
+}
+
+/* What the store refused of live calls. */
+static void sweep_refused(struct calls *cs) {
+    struct call *c;
+    if (!store_ok(cs->d.store))
+        return;
+    DL_FOREACH(cs->live, c) {
+        if (c->started && c->behind)
+            call_store_rest(c);
     }
 }
 
@@ -267,11 +281,12 @@ static void on_sweep(uv_timer_t *t) {
     struct calls *cs = t->data;
     uint64_t now_ms = clock_mono_ms();
     sweep_live(cs, now_ms);
-    phones_sweep(cs, now_ms);
     if (now_ms - cs->slow_ms < SLOW_MS)
         return;
     cs->slow_ms = now_ms;
+    phones_sweep(cs, now_ms);
     sweep_ended(cs);
+    sweep_refused(cs);
     idempotency_sweep(cs, clock_wall_ms());
 }
 
@@ -346,11 +361,12 @@ void calls_close(struct calls *cs, void (*done)(void *arg), void *arg) {
     cs->draining = true;
     cs->done = done;
     cs->done_arg = arg;
-    DL_FOREACH_SAFE(cs->live, c, next)
-    call_step(c, CALL_IN_SHUTDOWN, 0);
-    DL_FOREACH_SAFE(cs->ended, c, next)
-    if (c->dirty)
-        call_store(c, NULL, NULL, NULL);
+    DL_FOREACH_SAFE(cs->live, c, next) {
+        call_step(c, CALL_IN_SHUTDOWN, 0);
+    }
+    DL_FOREACH_SAFE(cs->ended, c, next) {
+        call_store_rest(c);
+    }
     cs->closing = true;
     uv_close((uv_handle_t *)&cs->sweep, on_handle_closed);
     if (cs->poll.data)
@@ -362,12 +378,15 @@ struct calls *calls_free(struct calls *cs) {
     struct push_ctx *p;
     if (!cs)
         return NULL;
-    DL_FOREACH_SAFE(cs->live, c, next)
-    calls_remove(c);
-    DL_FOREACH_SAFE(cs->ended, c, next)
-    calls_remove(c);
-    DL_FOREACH(cs->pushes, p)
-    p->calls = NULL;
+    DL_FOREACH_SAFE(cs->live, c, next) {
+        calls_remove(c);
+    }
+    DL_FOREACH_SAFE(cs->ended, c, next) {
+        calls_remove(c);
+    }
+    DL_FOREACH(cs->pushes, p) {
+        p->calls = NULL;
+    }
     phones_free(cs);
     idempotency_free(cs);
     slots_free(cs->slots);

@@ -127,14 +127,13 @@ static void fill(struct call *c, const struct call_request *rq) {
 int call_create(struct call **cp, struct calls *cs, const struct call_request *rq, struct buf *answer,
                 struct call_refusal *no) {
     metric_add(cs->m_requests, 1);
-    int err = check_gateway(cs, no);
-    struct call *c = err == 0 ? calls_add(cs) : NULL;
-    if (err == 0 && !c)
-        err = call_refuse(no, 503, "full", NULL, "no room for another call");
-    if (err != 0)
-        return err;
+    if (check_gateway(cs, no) != 0)
+        return E_DENIED;
+    struct call *c = calls_add(cs);
+    if (!c)
+        return call_refuse(no, 503, "full", NULL, "no room for another call");
     fill(c, rq);
-    err = choose_route(c, rq, no);
+    int err = choose_route(c, rq, no);
     if (err == 0)
         err = take_data(c, rq, no);
     if (err == 0)

@@ -194,6 +194,8 @@ void call_hand_over(struct call *c, unsigned device) {
     struct call_near *n = &c->near;
     struct media_near near;
     struct media_keys phone = {.profile = MEDIA_PROFILE_NONE};
+    if (c->fsm.state == CALL_ENDED) /* by an action before this one */
+        return;
     n->device = (int)device;
     n->mode = c->devices[device].mode;
     ice_lite_init(&n->ice);
@@ -227,9 +229,10 @@ int call_keys_taken(struct call *c, unsigned device) {
         return 0;
     n->taken = true;
     buf_wipe(&n->handoff);
+    secret_wipe(&n->ice, sizeof n->ice);
     call_note_device(c, 0, "keys_taken", device);
-    if (n->mode == MEDIA_MODE_TRANSFER)
-        media_keys_taken(c->owner->d.media, c->media);
+    if (n->mode == MEDIA_MODE_TRANSFER && media_keys_taken(c->owner->d.media, c->media) == E_FULL)
+        call_step(c, CALL_IN_MEDIA_FAILED, 0);
     return 0;
 }
 

@@ -359,7 +359,8 @@ static void on_binary(ws_id ws, const uint8_t *data, size_t len, void *arg) {
     DL_FOREACH(calls_of_device(cs, p->tenant, p->device), d) {
         if (d->ws != ws || d->call->near.device != (int)d->index || !d->call->media)
             continue;
-        if (media_data(cs->d.media, d->call->media, data, len) != 0)
+        /* A datagram more than the worker can take is lost, as datagrams are. */
+        if (media_data(cs->d.media, d->call->media, data, len) == E_INVAL)
             send_error(cs, p, "data", "a binary frame is one datagram of 1 to 1100 bytes");
         return;
     }
@@ -403,7 +404,9 @@ static void on_closed(ws_id ws, void *arg) {
             if (d->ws == ws)
                 leg_detached(d);
         }
-        log_info("phone detached", log_s("device", p->device), log_s("tenant", p->tenant));
+        const struct call *c = calls_get(cs, p->call);
+        log_info("phone detached", log_s("device", p->device), log_s("tenant", p->tenant),
+                 log_s("call", c ? c->id : ""));
     }
     free(p);
 }
@@ -443,7 +446,7 @@ void phones_free(struct calls *cs) {
     struct phone *p, *next;
     HASH_CLEAR(by_device, cs->phones_by_device);
     HASH_ITER(hh, cs->phones, p, next) {
-        HASH_DEL(cs->phones, p);
+        HASH_DEL(cs->phones, p); /* NOLINT(clang-analyzer-*): what a uthash macro does */
         free(p);
     }
 }

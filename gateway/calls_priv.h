@@ -35,8 +35,9 @@
 #define IDEMPOTENCY_MS      (24ULL * 3600 * 1000)
 #define IDEMPOTENCY_MAX     500000 /* keys in memory, some 2 KiB each with their answer */
 #define DEVICE_KEY_BYTES    (DEVICE_TENANT_BYTES + DEVICE_ID_BYTES)
-#define CALL_STATS_WAITING  4 /* GETs of one call that wait for its worker's figures; a fifth gets the last known ones \
-                               */
+#define CALL_STATS_WAITING                                                                                             \
+    4 /* GETs of one call that wait for its worker's figures; a fifth gets the last known ones                         \
+       */
 
 enum call_delivery { CALL_BY_PUSH, CALL_BY_CONNECTION };
 enum push_state {
@@ -114,9 +115,9 @@ struct call {
     struct call_near near;
     struct media_call_stats stats;
 
-    bool dirty;           /* the stored document is behind */
-    unsigned writes;      /* rows on their way to the store */
-    http_id delete_reply; /* a DELETE that waits for the store */
+    bool dirty;      /* the stored document is behind */
+    bool behind;     /* the store refused a row: all of them are written again */
+    unsigned writes; /* rows on their way to the store */
     http_id stats_waiting[CALL_STATS_WAITING];
     unsigned stats_waiting_count;
 
@@ -260,6 +261,10 @@ void phones_free(struct calls *cs);
 /* Write the call as it is. cb may be NULL; it comes when the row is durable, or with the store's error. */
 void call_store(struct call *c, const struct idempotency_row *idem, store_done_cb cb, void *arg);
 void call_store_push(struct call *c, unsigned device, store_done_cb cb, void *arg);
+/* Write what the store does not have yet, unless something of it is on its way. */
+void call_store_rest(struct call *c);
+/* The store has all there is to know. */
+bool call_is_stored(const struct call *c);
 
 /* idempotency.c */
 struct idempotency *idempotency_find(const struct calls *cs, const char *tenant, const char *key);

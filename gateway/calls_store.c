@@ -13,17 +13,6 @@ struct writing {
     void *arg;
 };
 
-static void reply_delete(struct call *c, int err) {
-    struct http *h = c->owner->http;
-    if (!c->delete_reply)
-        return;
-    if (err == 0)
-        http_reply(h, c->delete_reply, 204, NULL, NULL, 0, NULL, 0);
-    else
-        http_problem(h, c->delete_reply, 503, "store", NULL, "the database does not take writes: %s", err_str(err));
-    c->delete_reply = 0;
-}
-
 static void on_written(int err, void *arg) {
     struct writing *w = arg;
     struct calls *cs = w->calls;
@@ -33,9 +22,7 @@ static void on_written(int err, void *arg) {
     free(w);
     if (c) {
         c->writes--;
-        c->dirty = c->dirty || err != 0; /* the sweep tries again */
-        if (c->fsm.state == CALL_ENDED && c->writes == 0)
-            reply_delete(c, err);
+        c->behind = c->behind || err != 0; /* the sweep tries again */
     }
     if (cb)
         cb(err, cb_arg);
@@ -54,7 +41,7 @@ static struct writing *writing_new(struct call *c, store_done_cb cb, void *arg) 
 static void submitted(struct call *c, int err, struct writing *w) {
     if (err != 0) {
         log_error("nothing stored", log_s("call", c->id), log_s("error", err_str(err)));
-        c->dirty = true;
+        c->behind = true;
         store_done_cb cb = w ? w->cb : NULL;
         void *arg = w ? w->arg : NULL;
         free(w);
@@ -115,17 +102,35 @@ void call_store_push(struct call *c, unsigned device, store_done_cb cb, void *ar
     submitted(c, w ? store_push_put(c->owner->d.store, &row, on_written, w) : E_NOMEM, w);
 }
 
+bool call_is_stored(const struct call *c) {
+    return c->writes == 0 && !c->dirty && !c->behind;
+}
+
+void call_store_rest(struct call *c) {
+    if (c->writes > 0 || (!c->dirty && !c->behind))
+        return;
+    for (unsigned i = 0; c->behind && i < c->device_count; i++)
+        if (c->devices[i].ledger.queued_ms)
+            call_store_push(c, i, NULL, NULL);
+    c->behind = false;
+    call_store(c, NULL, NULL, NULL);
+}
+
 /* What a restart finds */
 
 /* A call that a crash cut off: its media and its phones' connections are gone, and so is the call. */
 void calls_load_call(struct calls *cs, const struct call_row *row) {
     char at[CLOCK_RFC3339_BYTES];
     uint64_t now_ms = clock_wall_ms();
-    json_t *doc = json_loads(row->doc, 0, NULL), *timeline = json_loads(row->timeline, 0, NULL);
+    size_t i;
+    json_t *doc = json_loads(row->doc, 0, NULL), *timeline = json_loads(row->timeline, 0, NULL), *device;
     clock_rfc3339(at, now_ms);
     json_object_set_new(doc, "state", json_string("ended"));
     json_object_set_new(doc, "reason", json_string(call_reason_name(CALL_ERROR)));
     json_object_set_new(doc, "ended_at", json_string(at));
+    json_array_foreach(json_object_get(doc, "devices"), i, device) {
+        json_object_set_new(device, "state", json_string(call_leg_state_name(CALL_LEG_OUT)));
+    }
     json_array_append_new(timeline, json_pack("{s:s,s:I,s:s,s:s,s:s}", "at", at, "offset_us",
                                               (json_int_t)(now_ms - row->created_ms) * 1000, "event", "ended", "reason",
                                               call_reason_name(CALL_ERROR), "detail", "the gateway was restarted"));

@@ -8,18 +8,48 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #define KEY_BYTES (DEVICE_TENANT_BYTES + DEVICE_ID_BYTES)
+
+struct entry;
+
+/* Place of a device in a group. */
+struct member {
+    struct entry *entry;
+    struct member *prev, *next;
+};
+
+/* Devices that are looked for together: of one user, or of one id in several tenants. */
+struct group {
+    char key[KEY_BYTES];
+    struct member *list; /* oldest first */
+    UT_hash_handle hh;
+};
 
 struct entry {
     char key[KEY_BYTES]; /* "tenant/id": a tenant has no slash */
     struct device dev;
+    bool gone;            /* deleted, and the store does not know yet */
+    unsigned writes;      /* on their way to the store */
+    struct device *saved; /* while there are: what the store has; NULL: nothing */
+    struct member by_user, by_id;
     UT_hash_handle hh;
 };
 
 struct devices {
     struct store *store;
     struct entry *entries;
+    struct group *users, *ids;
+};
+
+/* A change on its way to the store. */
+struct change {
+    struct devices *devices;
+    char key[KEY_BYTES];
+    struct device *dev; /* NULL: deleted */
+    store_done_cb cb;
+    void *arg;
 };
 
 static const char *const ui_names[] = {"callkit", "lck", "alert"};
@@ -54,54 +84,211 @@ int devices_new(struct devices **dp, struct store *store) {
     return 0;
 }
 
+/* Groups */
+
+static char *user_key(char out[static KEY_BYTES], const struct device *dev) {
+    snprintf(out, KEY_BYTES, "%s/%s", dev->tenant, dev->user);
+    return out;
+}
+
+static int join(struct group **groups, const char *key, struct member *m) {
+    struct group *g;
+    HASH_FIND_STR(*groups, key, g);
+    if (!g) {
+        g = calloc(1, sizeof *g);
+        if (!g)
+            return E_NOMEM;
+        snprintf(g->key, sizeof g->key, "%s", key);
+        HASH_ADD_STR(*groups, key, g);
+    }
+    DL_APPEND(g->list, m);
+    return 0;
+}
+
+static void leave(struct group **groups, const char *key, struct member *m) {
+    struct group *g;
+    HASH_FIND_STR(*groups, key, g);
+    if (!g || !m->prev)
+        return;
+    DL_DELETE(g->list, m);
+    m->prev = m->next = NULL;
+    if (!g->list) {
+        HASH_DEL(*groups, g);
+        free(g);
+    }
+}
+
+static const struct member *group_list(struct group *const *groups, const char *key) {
+    struct group *g;
+    HASH_FIND_STR(*groups, key, g);
+    return g ? g->list : NULL;
+}
+
+/* Entries */
+
+static void entry_free(struct devices *d, struct entry *e) {
+    char key[KEY_BYTES];
+    leave(&d->users, user_key(key, &e->dev), &e->by_user);
+    leave(&d->ids, e->dev.id, &e->by_id);
+    HASH_DEL(d->entries, e);
+    free(e->saved);
+    free(e);
+}
+
 struct devices *devices_free(struct devices *d) {
     struct entry *e, *next;
     if (!d)
         return NULL;
     HASH_ITER(hh, d->entries, e, next) {
-        HASH_DEL(d->entries, e);
-        free(e);
+        entry_free(d, e);
     }
     free(d);
     return NULL;
 }
 
-static struct entry *find(const struct devices *d, const char *tenant, const char *id) {
-    char key[KEY_BYTES];
+static struct entry *find_by_key(const struct devices *d, const char *key) {
     struct entry *e;
-    snprintf(key, sizeof key, "%s/%s", tenant, id);
     HASH_FIND_STR(d->entries, key, e);
     return e;
 }
 
-static struct entry *put(struct devices *d, const struct device *dev) {
-    struct entry *e = find(d, dev->tenant, dev->id);
-    if (!e) {
-        e = calloc(1, sizeof *e);
-        if (!e)
-            return NULL;
-        snprintf(e->key, sizeof e->key, "%s/%s", dev->tenant, dev->id);
-        HASH_ADD_STR(d->entries, key, e);
-    }
+/* One that was deleted is not there, although its entry may be. */
+static struct entry *find(const struct devices *d, const char *tenant, const char *id) {
+    char key[KEY_BYTES];
+    snprintf(key, sizeof key, "%s/%s", tenant, id);
+    struct entry *e = find_by_key(d, key);
+    return e && !e->gone ? e : NULL;
+}
+
+static struct entry *entry_new(struct devices *d, const struct device *dev) {
+    char key[KEY_BYTES];
+    struct entry *e = calloc(1, sizeof *e);
+    if (!e)
+        return NULL;
+    snprintf(e->key, sizeof e->key, "%s/%s", dev->tenant, dev->id);
     e->dev = *dev;
+    e->by_user.entry = e->by_id.entry = e;
+    HASH_ADD_STR(d->entries, key, e);
+    if (join(&d->ids, dev->id, &e->by_id) != 0 || join(&d->users, user_key(key, dev), &e->by_user) != 0) {
+        entry_free(d, e);
+        return NULL;
+    }
     return e;
 }
 
+/* In memory. Returns 0 or E_NOMEM, and then nothing has changed. */
+static int put(struct devices *d, struct entry *e, const struct device *dev) {
+    char old[KEY_BYTES], new[KEY_BYTES];
+    if (strcmp(user_key(old, &e->dev), user_key(new, dev)) != 0) {
+        leave(&d->users, old, &e->by_user);
+        if (join(&d->users, new, &e->by_user) != 0) {
+            join(&d->users, old, &e->by_user);
+            return E_NOMEM;
+        }
+    }
+    e->dev = *dev;
+    e->gone = false;
+    return 0;
+}
+
+/* Changes: seen at once, undone when the store refuses them */
+
+static void settle(struct devices *d, struct entry *e, bool refused) {
+    if (refused && e->saved)
+        put(d, e, e->saved);
+    else if (refused)
+        e->gone = true;
+    free(e->saved);
+    e->saved = NULL;
+    if (e->gone)
+        entry_free(d, e);
+}
+
+static void on_stored(int err, void *arg) {
+    struct change *k = arg;
+    struct entry *e = find_by_key(k->devices, k->key);
+    if (err == 0) {
+        free(e->saved);
+        e->saved = k->dev;
+        k->dev = NULL;
+    }
+    if (--e->writes == 0)
+        settle(k->devices, e, err != 0);
+    if (k->cb)
+        k->cb(err, k->arg);
+    free(k->dev);
+    free(k);
+}
+
+static struct device *copy_of(const struct device *dev) {
+    struct device *copy = malloc(sizeof *copy);
+    if (copy)
+        *copy = *dev;
+    return copy;
+}
+
+/* dev: NULL deletes. before: what the store has, NULL: nothing. */
+static int submit(struct devices *d, struct entry *e, const struct device *dev, const struct device *before,
+                  const struct change *done) {
+    bool keeps = before && e->writes == 0;
+    struct change *k = calloc(1, sizeof *k);
+    struct device *saved = keeps ? copy_of(before) : NULL, *copy = dev ? copy_of(dev) : NULL;
+    int err = !k || (keeps && !saved) || (dev && !copy) ? E_NOMEM : 0;
+    if (err == 0) {
+        *k = (struct change){.devices = d, .dev = copy, .cb = done->cb, .arg = done->arg};
+        snprintf(k->key, sizeof k->key, "%s", e->key);
+        err = dev ? store_device_put(d->store, dev, on_stored, k)
+                  : store_device_delete(d->store, e->dev.tenant, e->dev.id, on_stored, k);
+    }
+    if (err != 0) {
+        free(k);
+        free(saved);
+        free(copy);
+        return err;
+    }
+    e->writes++;
+    if (keeps)
+        e->saved = saved;
+    return 0;
+}
+
+static int change(struct devices *d, struct entry *e, const struct device *dev, const struct change *done) {
+    struct device before = e->dev;
+    bool gone = e->gone;
+    int err = put(d, e, dev);
+    if (err == 0 && (err = submit(d, e, dev, &before, done)) != 0) {
+        put(d, e, &before);
+        e->gone = gone;
+    }
+    return err;
+}
+
 void devices_load(struct devices *d, const struct device *dev) {
-    put(d, dev);
+    if (!entry_new(d, dev))
+        log_error("device not loaded", log_s("device", dev->id), log_s("error", err_str(E_NOMEM)));
 }
 
 int devices_put(struct devices *d, const struct device *dev, store_done_cb cb, void *arg) {
-    return put(d, dev) ? store_device_put(d->store, dev, cb, arg) : E_NOMEM;
+    char key[KEY_BYTES];
+    const struct change done = {.cb = cb, .arg = arg};
+    snprintf(key, sizeof key, "%s/%s", dev->tenant, dev->id);
+    struct entry *e = find_by_key(d, key);
+    if (e)
+        return change(d, e, dev, &done);
+    e = entry_new(d, dev);
+    int err = e ? submit(d, e, dev, NULL, &done) : E_NOMEM;
+    if (e && err != 0)
+        entry_free(d, e);
+    return err;
 }
 
 int devices_delete(struct devices *d, const char *tenant, const char *id, store_done_cb cb, void *arg) {
     struct entry *e = find(d, tenant, id);
-    if (!e)
-        return E_NOTFOUND;
-    HASH_DEL(d->entries, e);
-    free(e);
-    return store_device_delete(d->store, tenant, id, cb, arg);
+    const struct change done = {.cb = cb, .arg = arg};
+    int err = e ? submit(d, e, NULL, &e->dev, &done) : E_NOTFOUND;
+    if (err == 0)
+        e->gone = true;
+    return err;
 }
 
 const struct device *devices_get(const struct devices *d, const char *tenant, const char *id) {
@@ -111,22 +298,31 @@ const struct device *devices_get(const struct devices *d, const char *tenant, co
 
 const struct device *devices_find(const struct devices *d, const char *id) {
     const struct device *found = NULL;
-    for (const struct entry *e = d->entries; e; e = e->hh.next) {
-        if (strcmp(e->dev.id, id) != 0)
+    const struct member *m;
+    DL_FOREACH(group_list(&d->ids, id), m) {
+        if (m->entry->gone)
             continue;
         if (found)
             return NULL;
-        found = &e->dev;
+        found = &m->entry->dev;
     }
     return found;
 }
 
 size_t devices_of_user(const struct devices *d, const char *tenant, const char *user, const char *app,
                        const struct device *out[static DEVICES_PER_USER_MAX]) {
+    char key[KEY_BYTES];
     size_t n = 0;
-    for (const struct entry *e = d->entries; e && n < DEVICES_PER_USER_MAX; e = e->hh.next)
-        if (strcmp(e->dev.user, user) == 0 && strcmp(e->dev.tenant, tenant) == 0 && strcmp(e->dev.app, app) == 0)
-            out[n++] = &e->dev;
+    const struct member *m;
+    snprintf(key, sizeof key, "%s/%s", tenant, user);
+    DL_FOREACH(group_list(&d->users, key), m) {
+        if (m->entry->gone || strcmp(m->entry->dev.app, app) != 0)
+            continue;
+        /* Phones are replaced and rarely signed off: the oldest gives way. */
+        if (n == DEVICES_PER_USER_MAX)
+            memmove(out, out + 1, --n * sizeof *out);
+        out[n++] = &m->entry->dev;
+    }
     return n;
 }
 
@@ -141,7 +337,7 @@ size_t devices_list(const struct devices *d, const char *tenant, const char *aft
     if (!all)
         return 0;
     for (const struct entry *e = d->entries; e; e = e->hh.next)
-        if (strcmp(e->dev.tenant, tenant) == 0 && strcmp(e->dev.id, after) > 0)
+        if (!e->gone && strcmp(e->dev.tenant, tenant) == 0 && strcmp(e->dev.id, after) > 0)
             all[n++] = &e->dev;
     qsort(all, n, sizeof *all, by_id);
     n = n < max ? n : max;
@@ -155,21 +351,25 @@ bool device_secret_ok(const struct device *dev, const char *secret) {
     return *secret && secret_eq(secret_hash(hash, secret), dev->secret_hash);
 }
 
+static const struct change nobody_waits = {0};
+
 void devices_set_health(struct devices *d, const char *tenant, const char *id, enum device_health h,
                         const char *reason) {
     struct entry *e = find(d, tenant, id);
     if (!e || (e->dev.health == h && strcmp(e->dev.health_reason, reason) == 0))
         return;
-    e->dev.health = h;
-    snprintf(e->dev.health_reason, sizeof e->dev.health_reason, "%s", reason);
+    struct device dev = e->dev;
+    dev.health = h;
+    snprintf(dev.health_reason, sizeof dev.health_reason, "%s", reason);
     log_info("device health", log_s("device", id), log_s("health", health_names[h]), log_s("reason", reason));
-    store_device_put(d->store, &e->dev, NULL, NULL);
+    change(d, e, &dev, &nobody_waits);
 }
 
 void devices_set_os_version(struct devices *d, const char *tenant, const char *id, const char *os_version) {
     struct entry *e = find(d, tenant, id);
     if (!e || strlen(os_version) >= sizeof e->dev.os_version || strcmp(e->dev.os_version, os_version) == 0)
         return;
-    snprintf(e->dev.os_version, sizeof e->dev.os_version, "%s", os_version);
-    store_device_put(d->store, &e->dev, NULL, NULL);
+    struct device dev = e->dev;
+    snprintf(dev.os_version, sizeof dev.os_version, "%s", os_version);
+    change(d, e, &dev, &nobody_waits);
 }

@@ -51,7 +51,7 @@ struct devices;
 const struct device *devices_get(const struct devices *d, const char *tenant, const char *id);
 /* By id alone, for a phone's hello and receipts, which carry no tenant. NULL when unknown or not unique. */
 const struct device *devices_find(const struct devices *d, const char *id);
-/* The phones of a user with this app, oldest first. Returns how many. */
+/* The phones of a user with this app, oldest first; of more than DEVICES_PER_USER_MAX the latest. Returns how many. */
 size_t devices_of_user(const struct devices *d, const char *tenant, const char *user, const char *app,
                        const struct device *out[static DEVICES_PER_USER_MAX]);
 /* Constant time. */

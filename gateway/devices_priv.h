@@ -10,9 +10,10 @@ int devices_new(struct devices **dp, struct store *store);
 struct devices *devices_free(struct devices *d);
 /* From the store, at start. */
 void devices_load(struct devices *d, const struct device *dev);
-/* Insert or replace, in memory at once and in the store; cb comes when it is durable. Returns 0, E_NOMEM. */
+/* Insert or replace, in memory at once and in the store; cb comes when it is durable, or when the store refused and
+ * memory has again what the store has. Returns 0, E_NOMEM. */
 int devices_put(struct devices *d, const struct device *dev, store_done_cb cb, void *arg);
-/* Returns 0, E_NOTFOUND, E_NOMEM; cb comes when it is durable. */
+/* Returns 0, E_NOTFOUND, E_NOMEM; cb as above. */
 int devices_delete(struct devices *d, const char *tenant, const char *id, store_done_cb cb, void *arg);
 /* The devices of a tenant in the order of their ids, those after `after` ("": from the first), at most max. */
 size_t devices_list(const struct devices *d, const char *tenant, const char *after, const struct device **out,

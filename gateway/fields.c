@@ -41,9 +41,9 @@ static const char *read_bool(void *place, const struct field *f, const json_t *v
 
 static const char *read_tri(void *place, const struct field *f, const json_t *v) {
     (void)f;
-    if (!json_is_boolean(v))
+    if (!json_is_boolean(v) && !json_is_null(v))
         return "must be true, false or null";
-    *(int *)place = json_is_true(v);
+    *(int *)place = json_is_null(v) ? -1 : json_is_true(v);
     return NULL;
 }
 
@@ -90,7 +90,7 @@ int fields_read(void *out, const json_t *o, const struct field *table, size_t co
     for (size_t i = 0; i < count; i++) {
         const struct field *f = &table[i];
         const json_t *v = json_object_get(o, f->name);
-        if (!v || json_is_null(v)) {
+        if (!v || (json_is_null(v) && f->kind != FIELD_TRI)) {
             if (f->required)
                 return complain(fe, prefix, f->name, "is missing");
             continue;

@@ -12,10 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define DRAIN_CHECK_MS   100
 #define FAREWELL_MS      200 /* for the last messages to phones and the last answers to leave */
-#define PRUNE_EVERY_MS   (60 * 1000U)
+#define PRUNE_EVERY_MS   60000
+#define OPEN_FILES       66560  /* connections that base/httpd takes, and some */
 #define RETENTION_MIN_MS 120000 /* an ended call is answered for at least so long */
 
 enum { API_CALLS, API_DEVICES, API_SYSTEM, APIS };
@@ -51,6 +53,9 @@ static void on_store_closed(void *arg) {
 static void close_store(void *arg) {
     struct gateway *g = arg;
     g->apns = NULL;
+    /* Until here, one more signal of an impatient operator would have ended the process half-way. */
+    uv_close((uv_handle_t *)&g->sigterm, NULL);
+    uv_close((uv_handle_t *)&g->sigint, NULL);
     if (g->store)
         store_close(g->store, on_store_closed, g);
 }
@@ -58,6 +63,8 @@ static void close_store(void *arg) {
 static void close_apns(void *arg) {
     struct gateway *g = arg;
     g->http = NULL;
+    if (g->store) /* results of pushes came meanwhile, and their rows point to the calls */
+        store_sync(g->store);
     g->calls = calls_free(g->calls);
     if (g->apns)
         apns_close(g->apns, close_store, g);
@@ -68,6 +75,8 @@ static void close_apns(void *arg) {
 static void close_http(uv_timer_t *t) {
     struct gateway *g = t->data;
     uv_close((uv_handle_t *)&g->drain, NULL);
+    if (g->store) /* requests that wait for it point to the server; none comes between this and its end */
+        store_sync(g->store);
     if (g->http)
         http_close(g->http, close_apns, g);
     else
@@ -84,8 +93,6 @@ static void end(struct gateway *g) {
         return;
     g->ending = true;
     uv_timer_stop(&g->drain);
-    uv_close((uv_handle_t *)&g->sigterm, NULL);
-    uv_close((uv_handle_t *)&g->sigint, NULL);
     uv_close((uv_handle_t *)&g->prune, NULL);
     if (g->calls)
         calls_close(g->calls, on_calls_closed, g);
@@ -104,6 +111,8 @@ static void on_drain(uv_timer_t *t) {
 
 static void on_signal(uv_signal_t *s, int signum) {
     struct gateway *g = s->data;
+    if (g->ending)
+        return;
     if (g->drain_until_ms) {
         log_warn("stopping at once", log_i("signal", signum), log_i("calls", (int64_t)calls_live(g->calls)));
         end(g);
@@ -240,12 +249,23 @@ static int start_http(struct gateway *g, struct err_text *et) {
     return 0;
 }
 
+/* A phone that is attached is an open file, and the usual limit of a shell or a service is 1,024. */
+static void allow_open_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= OPEN_FILES)
+        return;
+    limit.rlim_cur = limit.rlim_max < OPEN_FILES ? limit.rlim_max : OPEN_FILES;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* Media ports and secret files first, as whoever started it; then as the user that the config names: the database shall
  * be that user's, and the API's port is one that needs no root. */
 static int start(struct gateway *g, struct err_text *et) {
     int (*const steps[])(struct gateway *, struct err_text *) = {start_media, start_apns};
     if (metrics_new(&g->metrics) != 0)
         return err_say(et, E_NOMEM, "out of memory");
+    allow_open_files();
+    privileges_lock();
     int err = 0;
     for (size_t i = 0; i < sizeof steps / sizeof *steps && err == 0; i++)
         err = steps[i](g, et);

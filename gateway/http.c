@@ -68,23 +68,34 @@ void http_reply_json(struct http *h, http_id id, int status, json_t *body, const
     json_decref(body);
 }
 
+/* header: one more of the reply's, or NULL. */
+struct problem {
+    const char *type, *field, *detail;
+    const struct http_header *header;
+};
+
+static void reply_problem(struct http *h, http_id id, int status, const struct problem *p) {
+    char uri[128];
+    snprintf(uri, sizeof uri, PROBLEM_BASE "%s", p->type);
+    json_t *o = json_pack("{s:s,s:s,s:i}", "type", uri, "title", status_title(status), "status", status);
+    /* What is not UTF-8 came from outside; the sentence then goes without it. */
+    if (json_object_set_new(o, "detail", json_string(p->detail)) != 0)
+        json_object_set_new(o, "detail", json_string("the request holds bytes that are not UTF-8"));
+    if (p->field)
+        json_object_set_new(o, "field", json_string(p->field));
+    char *text = json_dumps(o, JSON_COMPACT);
+    http_reply(h, id, status, "application/problem+json", text, text ? strlen(text) : 0, p->header, p->header != NULL);
+    free(text);
+    json_decref(o);
+}
+
 void http_problem(struct http *h, http_id id, int status, const char *type, const char *field, const char *fmt, ...) {
-    char detail[ERR_TEXT_BYTES], uri[128];
+    char detail[ERR_TEXT_BYTES];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(detail, sizeof detail, fmt, ap);
     va_end(ap);
-    snprintf(uri, sizeof uri, PROBLEM_BASE "%s", type);
-    json_t *o = json_pack("{s:s,s:s,s:i}", "type", uri, "title", status_title(status), "status", status);
-    /* What is not UTF-8 came from outside; the sentence then goes without it. */
-    if (json_object_set_new(o, "detail", json_string(detail)) != 0)
-        json_object_set_new(o, "detail", json_string("the request holds bytes that are not UTF-8"));
-    if (field)
-        json_object_set_new(o, "field", json_string(field));
-    char *text = json_dumps(o, JSON_COMPACT);
-    http_reply(h, id, status, "application/problem+json", text, text ? strlen(text) : 0, NULL, 0);
-    free(text);
-    json_decref(o);
+    reply_problem(h, id, status, &(struct problem){type, field, detail, NULL});
 }
 
 json_t *http_json_body(struct http *h, const struct http_request *r) {
@@ -194,11 +205,13 @@ static void no_route(struct http *h, const struct http_request *r, const char *a
         http_problem(h, r->id, 404, "not-found", NULL, "no such resource: %.128s", r->path);
         return;
     }
-    struct http_header header = {"allow", allow};
+    char detail[ERR_TEXT_BYTES];
+    struct http_header header = {"allow", allow}; /* RFC 9110 15.5.6: a 405 must carry it */
+    snprintf(detail, sizeof detail, "%s is not possible here; %s", r->method, allow);
     if (strcmp(r->method, "OPTIONS") == 0)
         http_reply(h, r->id, 204, NULL, NULL, 0, &header, 1);
     else
-        http_problem(h, r->id, 405, "method-not-allowed", NULL, "%s is not possible here; %s", r->method, allow);
+        reply_problem(h, r->id, 405, &(struct problem){"method-not-allowed", NULL, detail, &header});
 }
 
 static void on_request(const struct httpd_request *raw, void *arg) {

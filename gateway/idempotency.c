@@ -19,8 +19,19 @@ struct idempotency *idempotency_find(const struct calls *cs, const char *tenant,
     return i;
 }
 
+/* The oldest key gives way: better a repetition that is not known for one than a call that is refused. */
+static bool make_room(struct calls *cs) {
+    struct idempotency *oldest = cs->keys;
+    if (HASH_COUNT(cs->keys) < IDEMPOTENCY_MAX)
+        return true;
+    if (!oldest->response) /* its call is on its way to the store */
+        return false;
+    idempotency_remove(cs, oldest);
+    return true;
+}
+
 struct idempotency *idempotency_add(struct calls *cs, const char *tenant, const char *key) {
-    if (HASH_COUNT(cs->keys) >= IDEMPOTENCY_MAX)
+    if (!make_room(cs))
         return NULL;
     struct idempotency *i = calloc(1, sizeof *i);
     if (!i || !(i->key = make_key(tenant, key))) {
@@ -28,7 +39,7 @@ struct idempotency *idempotency_add(struct calls *cs, const char *tenant, const 
         return NULL;
     }
     i->created_ms = clock_wall_ms();
-    HASH_ADD_KEYPTR(hh, cs->keys, i->key, strlen(i->key), i);
+    HASH_ADD_KEYPTR(hh, cs->keys, i->key, strlen(i->key), i); /* NOLINT(clang-analyzer-*): what a uthash macro does */
     return i;
 }
 

@@ -69,12 +69,18 @@ static enum ledger_outcome judge(const struct ledger *l, uint64_t now_ms) {
     if (is_filtered(l))
         return LEDGER_FILTERED;
     if (l->reported_ms)
-        return l->reported_ms >= l->ring_end_ms                          ? LEDGER_LATE
-               : l->reported_ms > l->receipt_ms + LEDGER_REPORT_LIMIT_MS ? LEDGER_VIOLATED
-                                                                         : LEDGER_REPORTED;
+        return l->reported_ms > l->receipt_ms + LEDGER_REPORT_LIMIT_MS ? LEDGER_VIOLATED
+               : l->reported_ms >= l->ring_end_ms                      ? LEDGER_LATE
+                                                                       : LEDGER_REPORTED;
     if (l->reported[0])
         return LEDGER_VIOLATED;
     return now_ms >= l->receipt_ms + LEDGER_REPORT_LIMIT_MS ? LEDGER_VIOLATED : LEDGER_OPEN;
+}
+
+static bool same(const struct ledger *a, const struct ledger *b) {
+    return a->receipt_ms == b->receipt_ms && a->reported_ms == b->reported_ms && a->observed == b->observed &&
+           a->outcome == b->outcome && strcmp(a->reported, b->reported) == 0 &&
+           strcmp(a->report_error, b->report_error) == 0;
 }
 
 bool ledger_receipt(struct ledger *l, const struct receipt *r, uint64_t now_ms) {
@@ -97,7 +103,7 @@ bool ledger_receipt(struct ledger *l, const struct receipt *r, uint64_t now_ms) 
             l->reported_ms = now_ms;
     }
     l->outcome = judge(l, now_ms);
-    return memcmp(&before, l, sizeof before) != 0;
+    return !same(&before, l);
 }
 
 bool ledger_tick(struct ledger *l, uint64_t now_ms) {

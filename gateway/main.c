@@ -80,9 +80,10 @@ static int cmd_route(const struct options *o) {
         printf("route \"%s\" rejects the call: %u %s\n", r->name, r->reject->status, r->reject->detail);
     else
         printf("route \"%s\" takes the call: app %s, rings for %u s\n", r->name, r->app, r->ring_timeout_s);
+    bool taken = r && !r->reject;
     buf_free(&explain);
     config_free(c);
-    return r && !r->reject ? 0 : 1;
+    return taken ? 0 : 1;
 }
 
 static int cmd_token(const struct options *o) {

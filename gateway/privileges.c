@@ -23,13 +23,19 @@ static int become(const char *user, struct err_text *et) {
     return 0;
 }
 
-int privileges_drop(const char *user, struct err_text *et) {
+void privileges_lock(void) {
     const struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (*user && geteuid() == 0)
-        return become(user, et);
+}
+
+int privileges_drop(const char *user, struct err_text *et) {
+    if (*user && geteuid() == 0) {
+        int err = become(user, et);
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* the kernel has set it to fs.suid_dumpable meanwhile */
+        return err;
+    }
     if (*user) {
         const struct passwd *pw = getpwuid(geteuid());
         if (!pw || strcmp(pw->pw_name, user) != 0)

@@ -4,15 +4,18 @@
 #include "base/log.h"
 #include "gateway/store_sql.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <utlist.h>
 
 #define BATCH_MAX 512 /* requests in one transaction */
 #define OPS_MAX   3
+#define PROBE_S   1 /* how often a database that takes no writes is tried again */
 
 /* What the loop asks, and what the database thread answers. */
 struct store_request {
@@ -41,9 +44,9 @@ struct store {
 
     /* under lock: */
     pthread_mutex_t lock;
-    pthread_cond_t work;
+    pthread_cond_t work, idle;
     struct store_request *queue, *answered;
-    bool stopping;
+    bool stopping, busy;
 
     /* atomic: */
     atomic_bool ok;
@@ -65,11 +68,47 @@ static int run_batch(struct store *s, struct store_request *batch) {
     return err;
 }
 
+/* A batch that only read says nothing about writing. */
+static void note_health(struct store *s, int err, bool wrote) {
+    if (err != 0 && atomic_exchange(&s->ok, false))
+        log_error("the database takes no writes", log_s("error", err_str(err)),
+                  log_s("mend", "make room, or let the gateway's user write; it is tried again every second"));
+    if (err == 0 && wrote && !atomic_exchange(&s->ok, true))
+        log_info("the database takes writes again", log_end());
+}
+
+/* New calls are refused while it takes no writes, so nobody else would find out that it does again. */
+static void probe(struct store *s) {
+    const struct store_op op = {.statement = STORE_PROBE};
+    int err = store_db_begin(s->db);
+    if (err == 0 && (err = store_db_run(s->db, &op, NULL)) != 0)
+        store_db_rollback(s->db);
+    note_health(s, err == 0 ? store_db_commit(s->db) : err, true);
+}
+
+static void wait_for_work(struct store *s) {
+    struct timespec until;
+    if (atomic_load(&s->ok)) {
+        pthread_cond_wait(&s->work, &s->lock);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PROBE_S;
+    if (pthread_cond_timedwait(&s->work, &s->lock, &until) != ETIMEDOUT)
+        return;
+    pthread_mutex_unlock(&s->lock);
+    probe(s);
+    pthread_mutex_lock(&s->lock);
+}
+
 static struct store_request *take_batch(struct store *s) {
     struct store_request *batch = NULL, *r;
     pthread_mutex_lock(&s->lock);
+    s->busy = false;
+    pthread_cond_signal(&s->idle);
     while (!s->queue && !s->stopping)
-        pthread_cond_wait(&s->work, &s->lock);
+        wait_for_work(s);
+    s->busy = true;
     for (int n = 0; n < BATCH_MAX && (r = s->queue); n++) {
         DL_DELETE(s->queue, r);
         DL_APPEND(batch, r);
@@ -83,10 +122,12 @@ static void *store_main(void *arg) {
     struct store_request *batch, *r;
     while ((batch = take_batch(s))) {
         int err = run_batch(s, batch);
-        atomic_store(&s->ok, err == 0);
+        bool wrote = false;
         DL_FOREACH(batch, r) {
             r->err = err;
+            wrote = wrote || !r->reads;
         }
+        note_health(s, err, wrote);
         pthread_mutex_lock(&s->lock);
         DL_CONCAT(s->answered, batch);
         pthread_mutex_unlock(&s->lock);
@@ -111,8 +152,6 @@ static void deliver_answers(struct store *s) {
     s->answered = NULL;
     pthread_mutex_unlock(&s->lock);
     DL_FOREACH_SAFE(answered, r, next) {
-        if (r->err != 0)
-            log_error("the database refuses", log_s("error", err_str(r->err)));
         r->deliver(r);
         request_free(r);
     }
@@ -361,7 +400,7 @@ int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, stor
         return E_NOMEM;
     add_int(add_op(r, STORE_PRUNE_PUSHES), (int64_t)ended_before_ms);
     add_int(add_op(r, STORE_PRUNE_CALLS), (int64_t)ended_before_ms);
-    add_int(add_op(r, STORE_PRUNE_IDEMPOTENCY), (int64_t)now_ms - 24 * 3600 * 1000);
+    add_int(add_op(r, STORE_PRUNE_IDEMPOTENCY), (int64_t)now_ms - 24LL * 3600 * 1000);
     return submit(s, r);
 }
 
@@ -440,6 +479,7 @@ int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_t
     atomic_store(&s->ok, true);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
+    pthread_cond_init(&s->idle, NULL);
     uv_async_init(loop, &s->wake, on_wake);
     s->wake.data = s;
     if (pthread_create(&s->thread, NULL, store_main, s) != 0)
@@ -454,8 +494,21 @@ static void on_closed(uv_handle_t *h) {
     void *arg = s->closed_arg;
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->work);
+    pthread_cond_destroy(&s->idle);
     free(s);
     closed(arg);
+}
+
+void store_sync(struct store *s) {
+    bool more = true;
+    while (more) {
+        pthread_mutex_lock(&s->lock);
+        while (s->queue || s->busy)
+            pthread_cond_wait(&s->idle, &s->lock);
+        more = s->answered != NULL;
+        pthread_mutex_unlock(&s->lock);
+        deliver_answers(s);
+    }
 }
 
 void store_close(struct store *s, void (*done)(void *arg), void *arg) {

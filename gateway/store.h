@@ -19,9 +19,13 @@ struct store;
 /* url: "sqlite:PATH" (parent folder must exist). Creates or migrates the schema, locks the database against a second
  * gateway. Returns 0 or E_IO, E_INVAL, E_CONFLICT with a sentence. */
 int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_text *et);
+/* Blocks until all that was asked is answered: afterwards no callback of an earlier request is outstanding. For the end
+ * of those who asked. */
+void store_sync(struct store *s);
 /* Commits what waits, joins the thread; done(arg) from the loop when the store is freed. */
 void store_close(struct store *s, void (*done)(void *arg), void *arg);
-/* False once the database refuses writes (disk full, read-only): new calls are then refused with 503. */
+/* False once the database refuses writes (disk full, read-only): new calls are then refused with 503. It is tried every
+ * second, so that it becomes true by itself. */
 bool store_ok(const struct store *s);
 
 /* err: 0, or E_IO, E_FULL (disk), E_CONFLICT. All callbacks: from the loop, pointers live until they return. */

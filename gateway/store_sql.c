@@ -64,6 +64,7 @@ static const char *const sql[STORE_STATEMENTS] = {
         "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?)",
     [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE ended_ms > 0 AND ended_ms < ?",
     [STORE_PRUNE_IDEMPOTENCY] = "DELETE FROM idempotency WHERE created_ms < ?",
+    [STORE_PROBE] = "PRAGMA application_id = 0x776b6774",
 };
 
 static int err_of(int code) {
@@ -130,12 +131,22 @@ static int prepare(struct store_db *d, struct err_text *et) {
     return 0;
 }
 
+/* Device tokens and hashes of secrets are nobody else's to read. SQLite gives its other files the same mode; what goes
+ * wrong here it will say better. */
+static void make_private(const char *path) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+}
+
 int store_db_open(struct store_db **dp, const char *path, struct err_text *et) {
     struct store_db *d = calloc(1, sizeof *d);
     if (!d)
         return err_say(et, E_NOMEM, "out of memory");
     d->lock_fd = -1;
     int err = take_lock(d, path, et);
+    if (err == 0)
+        make_private(path);
     if (err == 0 && sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                                     NULL) != SQLITE_OK)
         err = err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));

@@ -27,6 +27,7 @@ enum store_statement {
     STORE_PRUNE_PUSHES,
     STORE_PRUNE_CALLS,
     STORE_PRUNE_IDEMPOTENCY,
+    STORE_PROBE, /* writes a page, and changes nothing */
     STORE_STATEMENTS
 };
 

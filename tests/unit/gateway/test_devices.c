@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/devices_priv.h"
+#include "tests/unit/gateway/store_fixture.h"
+
+#define LARGE_BYTES 300000 /* a row that leaves no room on the disk of fixture_disk_full for another */
+#define DISK_BYTES  131072
+#define LIST_MAX    32
+
+struct world {
+    struct store_fixture fix;
+    struct devices *devices;
+    unsigned done; /* callbacks that came */
+    int err;       /* of the last one */
+};
+
+static int set_up(void **state) {
+    struct world *w = calloc(1, sizeof *w);
+    if (!w || fixture_init(&w->fix) != 0)
+        return -1;
+    fixture_open(&w->fix);
+    if (devices_new(&w->devices, w->fix.store) != 0)
+        return -1;
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    struct world *w = *state;
+    if (w->fix.store)
+        fixture_close(&w->fix); /* writes in the background are told to the registry before it goes */
+    w->devices = devices_free(w->devices);
+    int err = fixture_free(&w->fix);
+    free(w);
+    return err;
+}
+
+static void on_done(int err, void *arg) {
+    struct world *w = arg;
+    w->done++;
+    w->err = err;
+}
+
+static struct device phone(const char *tenant, const char *id, const char *user) {
+    struct device d = {.token = "00ff", .handoff = {MEDIA_MODE_DTLS}, .handoff_count = 1};
+    snprintf(d.id, sizeof d.id, "%s", id);
+    snprintf(d.tenant, sizeof d.tenant, "%s", tenant);
+    snprintf(d.user, sizeof d.user, "%s", user);
+    snprintf(d.app, sizeof d.app, "vcs");
+    secret_hash(d.secret_hash, "wd_secret");
+    return d;
+}
+
+static void put_device(struct world *w, const struct device *d) {
+    unsigned before = w->done;
+    assert_int_equal(devices_put(w->devices, d, on_done, w), 0);
+    fixture_wait(&w->fix, &w->done, before + 1);
+    assert_int_equal(w->err, 0);
+}
+
+static void put(struct world *w, const char *tenant, const char *id, const char *user) {
+    struct device d = phone(tenant, id, user);
+    put_device(w, &d);
+}
+
+static void delete_it(struct world *w, const char *tenant, const char *id) {
+    unsigned before = w->done;
+    assert_int_equal(devices_delete(w->devices, tenant, id, on_done, w), 0);
+    fixture_wait(&w->fix, &w->done, before + 1);
+    assert_int_equal(w->err, 0);
+}
+
+/* Ids with a space behind each. */
+static const char *joined(const struct device *const *list, size_t count) {
+    static char out[2048];
+    out[0] = 0;
+    for (size_t i = 0; i < count; i++)
+        snprintf(out + strlen(out), sizeof out - strlen(out), "%s ", list[i]->id);
+    return out;
+}
+
+static const char *of_user(const struct world *w, const char *tenant, const char *user, const char *app) {
+    const struct device *list[DEVICES_PER_USER_MAX];
+    return joined(list, devices_of_user(w->devices, tenant, user, app, list));
+}
+
+static const char *listed(const struct world *w, const char *tenant, const char *after, size_t max) {
+    const struct device *list[LIST_MAX];
+    return joined(list, devices_list(w->devices, tenant, after, list, max));
+}
+
+static void load_device(const struct device *dev, void *arg) {
+    devices_load(((struct world *)arg)->devices, dev);
+}
+
+static void load_no_call(const struct call_row *row, void *arg) {
+    (void)row;
+    (void)arg;
+}
+
+static void load_no_push(const struct push_row *row, void *arg) {
+    (void)row;
+    (void)arg;
+}
+
+static void load_no_key(const struct idempotency_row *row, void *arg) {
+    (void)row;
+    (void)arg;
+}
+
+static void restart(struct world *w) {
+    static const struct store_load_ops ops = {load_device, load_no_call, load_no_push, load_no_key};
+    struct err_text et = {""};
+    fixture_close(&w->fix);
+    w->devices = devices_free(w->devices);
+    fixture_open(&w->fix);
+    assert_int_equal(devices_new(&w->devices, w->fix.store), 0);
+    if (store_load(w->fix.store, &ops, w, &et) != 0)
+        fail_msg("%s", et.s);
+}
+
+static void a_device_is_known_at_once_and_durable_when_told(void **state) {
+    struct world *w = *state;
+    struct device d = phone("t1", "d1", "nurse");
+    assert_int_equal(devices_put(w->devices, &d, on_done, w), 0);
+    const struct device *got = devices_get(w->devices, "t1", "d1");
+    assert_non_null(got);
+    assert_string_equal(got->user, "nurse");
+    assert_int_equal(w->done, 0);
+    fixture_wait(&w->fix, &w->done, 1);
+    restart(w);
+    got = devices_get(w->devices, "t1", "d1");
+    assert_non_null(got);
+    assert_string_equal(got->user, "nurse");
+    assert_int_equal(got->handoff[0], MEDIA_MODE_DTLS);
+}
+
+static void an_unknown_device_is_null(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d1", "nurse");
+    assert_null(devices_get(w->devices, "t1", "d2"));
+    assert_null(devices_find(w->devices, "d2"));
+    assert_string_equal(of_user(w, "t1", "nobody", "vcs"), "");
+}
+
+static void a_second_put_replaces(void **state) {
+    struct world *w = *state;
+    struct device d = phone("t1", "d1", "nurse");
+    put_device(w, &d);
+    snprintf(d.token, sizeof d.token, "abcd");
+    put_device(w, &d);
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->token, "abcd");
+    assert_string_equal(listed(w, "t1", "", LIST_MAX), "d1 ");
+    assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "d1 ");
+}
+
+static void tenants_do_not_see_each_other(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d1", "nurse");
+    put(w, "t2", "d2", "nurse");
+    assert_null(devices_get(w->devices, "t1", "d2"));
+    assert_null(devices_get(w->devices, "t2", "d1"));
+    assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "d1 ");
+    assert_string_equal(listed(w, "t2", "", LIST_MAX), "d2 ");
+    assert_int_equal(devices_delete(w->devices, "t2", "d1", on_done, w), E_NOTFOUND);
+    devices_set_health(w->devices, "t2", "d1", DEVICE_BLOCKED, "not yours");
+    assert_int_equal(devices_get(w->devices, "t1", "d1")->health, DEVICE_OK);
+}
+
+static void one_id_in_two_tenants_is_two_devices(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d1", "ann");
+    put(w, "t2", "d1", "bob");
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->user, "ann");
+    assert_string_equal(devices_get(w->devices, "t2", "d1")->user, "bob");
+}
+
+static void an_id_alone_finds_a_device_only_when_it_is_unique(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d1", "ann");
+    assert_ptr_equal(devices_find(w->devices, "d1"), devices_get(w->devices, "t1", "d1"));
+    put(w, "t2", "d1", "bob");
+    assert_null(devices_find(w->devices, "d1"));
+    delete_it(w, "t1", "d1");
+    assert_ptr_equal(devices_find(w->devices, "d1"), devices_get(w->devices, "t2", "d1"));
+}
+
+static void the_phones_of_a_user_come_oldest_first(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d9", "nurse");
+    put(w, "t1", "d1", "nurse");
+    put(w, "t1", "x", "doctor");
+    put(w, "t1", "d5", "nurse");
+    put(w, "t1", "d9", "nurse"); /* registered again: still the oldest */
+    assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "d9 d1 d5 ");
+}
+
+static void the_order_of_age_survives_a_restart(void **state) {
+    static const char *const ids[] = {"d9", "d1", "d5"};
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        struct device d = phone("t1", ids[i], "nurse");
+        d.created_ms = 1000 + i;
+        put_device(w, &d);
+    }
+    restart(w);
+    assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "d9 d1 d5 ");
+}
+
+static void only_phones_with_the_app_ring(void **state) {
+    struct world *w = *state;
+    struct device d = phone("t1", "d2", "nurse");
+    put(w, "t1", "d1", "nurse");
+    snprintf(d.app, sizeof d.app, "beta");
+    put_device(w, &d);
+    assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "d1 ");
+    assert_string_equal(of_user(w, "t1", "nurse", "beta"), "d2 ");
+}
+
+static void of_more_than_sixteen_phones_the_latest_ring(void **state) {
+    struct world *w = *state;
+    char id[8];
+    for (unsigned i = 0; i < DEVICES_PER_USER_MAX + 3; i++) {
+        snprintf(id, sizeof id, "d%02u", i);
+        put(w, "t1", id, "nurse");
+    }
+    assert_string_equal(of_user(w, "t1", "nurse", "vcs"),
+                        "d03 d04 d05 d06 d07 d08 d09 d10 d11 d12 d13 d14 d15 d16 d17 d18 ");
+}
+
+static void a_phone_that_changes_hands_rings_for_its_new_user(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d1", "ann");
+    put(w, "t1", "d2", "bob");
+    put(w, "t1", "d1", "bob");
+    assert_string_equal(of_user(w, "t1", "ann", "vcs"), "");
+    assert_string_equal(of_user(w, "t1", "bob", "vcs"), "d2 d1 ");
+}
+
+static void a_list_is_sorted_and_comes_in_pages(void **state) {
+    static const char *const ids[] = {"e", "b", "d", "a", "c"};
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        put(w, "t1", ids[i], "nurse");
+    put(w, "t2", "bb", "nurse");
+    assert_string_equal(listed(w, "t1", "", 2), "a b ");
+    assert_string_equal(listed(w, "t1", "b", 2), "c d ");
+    assert_string_equal(listed(w, "t1", "d", 2), "e ");
+    assert_string_equal(listed(w, "t1", "e", 2), "");
+    assert_string_equal(listed(w, "t1", "bx", 1), "c "); /* the one before it has gone meanwhile */
+    assert_string_equal(listed(w, "t1", "", 0), "");
+}
+
+static void a_deleted_device_is_gone_at_once_and_for_good(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d1", "nurse");
+    assert_int_equal(devices_delete(w->devices, "t1", "d1", on_done, w), 0);
+    assert_null(devices_get(w->devices, "t1", "d1"));
+    assert_null(devices_find(w->devices, "d1"));
+    assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "");
+    assert_string_equal(listed(w, "t1", "", LIST_MAX), "");
+    assert_int_equal(devices_delete(w->devices, "t1", "d1", on_done, w), E_NOTFOUND);
+    fixture_wait(&w->fix, &w->done, 2);
+    restart(w);
+    assert_null(devices_get(w->devices, "t1", "d1"));
+}
+
+static void a_device_may_be_put_again_while_its_deletion_is_on_its_way(void **state) {
+    struct world *w = *state;
+    struct device d = phone("t1", "d1", "bob");
+    put(w, "t1", "d1", "ann");
+    assert_int_equal(devices_delete(w->devices, "t1", "d1", on_done, w), 0);
+    assert_int_equal(devices_put(w->devices, &d, on_done, w), 0);
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->user, "bob");
+    fixture_wait(&w->fix, &w->done, 3);
+    restart(w);
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->user, "bob");
+    assert_string_equal(of_user(w, "t1", "ann", "vcs"), "");
+}
+
+static void a_secret_is_checked_against_its_hash(void **state) {
+    struct device d = phone("t1", "d1", "nurse");
+    (void)state;
+    assert_true(device_secret_ok(&d, "wd_secret"));
+    assert_false(device_secret_ok(&d, "wd_secreT"));
+    assert_false(device_secret_ok(&d, "wd_secret "));
+    assert_false(device_secret_ok(&d, d.secret_hash));
+}
+
+static void an_empty_secret_is_never_right(void **state) {
+    struct device d = phone("t1", "d1", "nurse");
+    (void)state;
+    secret_hash(d.secret_hash, "");
+    assert_false(device_secret_ok(&d, ""));
+    d.secret_hash[0] = 0;
+    assert_false(device_secret_ok(&d, ""));
+    assert_false(device_secret_ok(&d, "x"));
+}
+
+static void health_is_kept_with_its_reason_and_stored(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d1", "nurse");
+    devices_set_health(w->devices, "t1", "d1", DEVICE_SUSPECT, "three pushes without a receipt");
+    assert_int_equal(devices_get(w->devices, "t1", "d1")->health, DEVICE_SUSPECT);
+    restart(w);
+    assert_int_equal(devices_get(w->devices, "t1", "d1")->health, DEVICE_SUSPECT);
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->health_reason, "three pushes without a receipt");
+    devices_set_health(w->devices, "t1", "d1", DEVICE_OK, "");
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->health_reason, "");
+}
+
+static void a_long_reason_is_cut(void **state) {
+    struct world *w = *state;
+    char reason[300];
+    memset(reason, 'r', sizeof reason - 1);
+    reason[sizeof reason - 1] = 0;
+    put(w, "t1", "d1", "nurse");
+    devices_set_health(w->devices, "t1", "d1", DEVICE_INVALID, reason);
+    assert_int_equal(strlen(devices_get(w->devices, "t1", "d1")->health_reason), 127);
+}
+
+static void health_of_a_stranger_is_nobodys(void **state) {
+    struct world *w = *state;
+    devices_set_health(w->devices, "t1", "d1", DEVICE_BLOCKED, "x");
+    devices_set_os_version(w->devices, "t1", "d1", "26.4");
+    assert_string_equal(listed(w, "t1", "", LIST_MAX), "");
+}
+
+static void the_systems_version_follows_what_the_phone_says(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d1", "nurse");
+    devices_set_os_version(w->devices, "t1", "d1", "26.4");
+    restart(w);
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->os_version, "26.4");
+    devices_set_os_version(w->devices, "t1", "d1", "a version that is longer than any that there is");
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->os_version, "26.4");
+}
+
+static void names_and_values_go_both_ways(void **state) {
+    static const char *const modes[] = {"transfer", "sealed", "sdes", "dtls"};
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(media_mode_by_name(modes[i]), MEDIA_MODE_TRANSFER + i);
+        assert_string_equal(media_mode_name((enum media_mode)(MEDIA_MODE_TRANSFER + i)), modes[i]);
+    }
+    assert_int_equal(media_mode_by_name("none"), MEDIA_MODE_NONE);
+    assert_int_equal(media_mode_by_name(""), MEDIA_MODE_NONE);
+    assert_string_equal(device_ui_name(DEVICE_UI_LCK), "lck");
+    assert_string_equal(device_health_name(DEVICE_OK), "ok");
+    assert_string_equal(device_health_name(DEVICE_INVALID), "invalid");
+}
+
+/* What the store refuses */
+
+/* The disk is full to the last byte afterwards. */
+static void fill_the_disk(struct world *w) {
+    static char doc[LARGE_BYTES];
+    struct call_row row = {.id = "c", .tenant = "t", .callee = "c", .state = "ended", .doc = doc, .timeline = "[]"};
+    unsigned before = w->done;
+    memset(doc, 'x', sizeof doc - 1);
+    store_call_put(w->fix.store, &row, NULL, on_done, w);
+    fixture_wait(&w->fix, &w->done, before + 1);
+    fixture_disk_full(&w->fix, DISK_BYTES); /* the log that writes are appended to is larger already */
+}
+
+static void wait_refused(struct world *w, unsigned before) {
+    fixture_wait(&w->fix, &w->done, before + 1);
+    fixture_disk_has_room(&w->fix);
+    assert_int_not_equal(w->err, 0);
+}
+
+static void a_new_device_that_the_store_refuses_is_not_there(void **state) {
+    struct world *w = *state;
+    struct device d = phone("t1", "d1", "nurse");
+    fill_the_disk(w);
+    unsigned before = w->done;
+    assert_int_equal(devices_put(w->devices, &d, on_done, w), 0);
+    wait_refused(w, before);
+    assert_null(devices_get(w->devices, "t1", "d1"));
+    assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "");
+}
+
+static void a_change_that_the_store_refuses_is_undone(void **state) {
+    struct world *w = *state;
+    struct device d = phone("t1", "d1", "bob");
+    put(w, "t1", "d1", "ann");
+    fill_the_disk(w);
+    unsigned before = w->done;
+    assert_int_equal(devices_put(w->devices, &d, on_done, w), 0);
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->user, "bob");
+    wait_refused(w, before);
+    assert_string_equal(devices_get(w->devices, "t1", "d1")->user, "ann");
+    assert_string_equal(of_user(w, "t1", "ann", "vcs"), "d1 ");
+    assert_string_equal(of_user(w, "t1", "bob", "vcs"), "");
+}
+
+static void a_deletion_that_the_store_refuses_is_undone(void **state) {
+    struct world *w = *state;
+    put(w, "t1", "d1", "ann");
+    fill_the_disk(w);
+    unsigned before = w->done;
+    assert_int_equal(devices_delete(w->devices, "t1", "d1", on_done, w), 0);
+    wait_refused(w, before);
+    assert_non_null(devices_get(w->devices, "t1", "d1"));
+    assert_string_equal(of_user(w, "t1", "ann", "vcs"), "d1 ");
+}
+
+#define case_of(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        case_of(a_device_is_known_at_once_and_durable_when_told),
+        case_of(an_unknown_device_is_null),
+        case_of(a_second_put_replaces),
+        case_of(tenants_do_not_see_each_other),
+        case_of(one_id_in_two_tenants_is_two_devices),
+        case_of(an_id_alone_finds_a_device_only_when_it_is_unique),
+        case_of(the_phones_of_a_user_come_oldest_first),
+        case_of(the_order_of_age_survives_a_restart),
+        case_of(only_phones_with_the_app_ring),
+        case_of(of_more_than_sixteen_phones_the_latest_ring),
+        case_of(a_phone_that_changes_hands_rings_for_its_new_user),
+        case_of(a_list_is_sorted_and_comes_in_pages),
+        case_of(a_deleted_device_is_gone_at_once_and_for_good),
+        case_of(a_device_may_be_put_again_while_its_deletion_is_on_its_way),
+        cmocka_unit_test(a_secret_is_checked_against_its_hash),
+        cmocka_unit_test(an_empty_secret_is_never_right),
+        case_of(health_is_kept_with_its_reason_and_stored),
+        case_of(a_long_reason_is_cut),
+        case_of(health_of_a_stranger_is_nobodys),
+        case_of(the_systems_version_follows_what_the_phone_says),
+        cmocka_unit_test(names_and_values_go_both_ways),
+        case_of(a_new_device_that_the_store_refuses_is_not_there),
+        case_of(a_change_that_the_store_refuses_is_undone),
+        case_of(a_deletion_that_the_store_refuses_is_undone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
