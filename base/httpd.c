@@ -10,15 +10,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <utlist.h>
 
 #define CONNECTIONS_MAX  65536
-#define HEADER_BYTES     2048 /* of a reply */
-#define HEADER_VALUE_MAX 1024 /* of a request's header that we read */
-#define ARG_MAX_BYTES    2048 /* one name=value of a query */
-#define CLOSING_TURNS    8    /* of the loop, in which libwebsockets ends; it needs three */
-#define PING_S           20   /* a WebSocket that is silent for so long is asked, */
-#define PING_HANGUP_S    40   /* and given up after this */
+#define HEADER_BYTES     2048     /* of a reply */
+#define HEADER_VALUE_MAX 1024     /* of a request's header that we read */
+#define ARG_MAX_BYTES    2048     /* one name=value of a query */
+#define FDS_RESERVED     64       /* for what is no connection of a client: push services, files */
+#define REFUSED_LOG_US   10000000 /* how often that is said */
+#define CLOSING_TURNS    8        /* of the loop, in which libwebsockets ends; it needs three */
+#define BODY_MAX_US      30000000 /* for a body to arrive; a byte now and then would hold its connection for ever */
+#define PING_S           20       /* a WebSocket that is silent for so long is asked, */
+#define PING_HANGUP_S    40       /* and given up after this */
 
 struct message {
     struct message *next;
@@ -59,6 +63,7 @@ struct httpd {
     struct lws_protocols protocols[3];
     struct slots *exchanges, *websockets;
     struct addr address;
+    uint64_t refused_us; /* when a refusal was logged last */
     bool closing;
     uv_idle_t closer;
     int closing_turns;
@@ -207,7 +212,7 @@ static int on_body(struct httpd *h, struct session *s, const void *p, size_t len
     struct exchange *x = slots_get(h->exchanges, s->id);
     if (!x || x->dispatched)
         return 0;
-    if (x->body.len + len > h->cfg.body_max_bytes)
+    if (x->body.len + len > h->cfg.body_max_bytes || clock_mono_us() - x->received_us > BODY_MAX_US)
         return -1;
     buf_add(&x->body, p, len);
     return x->body.oom ? -1 : 0;
@@ -294,9 +299,26 @@ void httpd_reply(struct httpd *h, http_id id, int status, const char *content_ty
     lws_callback_on_writable(x->wsi);
 }
 
+/* Without a descriptor left, accept() would fail at once again and again. Numbers are given out from the lowest, so a
+ * high one says that few are left. */
+static int filter_connection(struct httpd *h, lws_intptr_t fd) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || (rlim_t)fd + FDS_RESERVED < limit.rlim_cur)
+        return 0;
+    uint64_t now_us = clock_mono_us();
+    if (h->refused_us == 0 || now_us - h->refused_us > REFUSED_LOG_US) {
+        h->refused_us = now_us;
+        log_warn("connection refused", log_s("detail", "too many are open; raise the limit of open files"),
+                 log_i("limit", (int64_t)limit.rlim_cur));
+    }
+    return -1;
+}
+
 static int on_http(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
     struct httpd *h = wsi ? httpd_of(wsi) : NULL;
     struct session *s = user;
+    if (h && !h->closing && reason == LWS_CALLBACK_FILTER_NETWORK_CONNECTION)
+        return filter_connection(h, (lws_intptr_t)in);
     if (!h || !s || h->closing)
         return 0;
     switch (reason) {

@@ -68,6 +68,11 @@ int ring_push(struct ring *r, const void *msg) {
     return 0;
 }
 
+size_t ring_room(const struct ring *r) {
+    return r->slots - (atomic_load_explicit(&r->tail, memory_order_relaxed) -
+                       atomic_load_explicit(&r->head, memory_order_acquire));
+}
+
 int ring_pop(struct ring *r, void *msg) {
     size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     if (head == atomic_load_explicit(&r->tail, memory_order_acquire))

@@ -15,6 +15,8 @@ int ring_new(struct ring **ringp, size_t slots, size_t msg_bytes);
 struct ring *ring_free(struct ring *r);
 /* Copy msg_bytes in and signal the eventfd. Returns 0 or E_FULL. */
 int ring_push(struct ring *r, const void *msg);
+/* Producer. Messages that still fit. */
+size_t ring_room(const struct ring *r);
 /* Copy one message out. Returns 0 or E_AGAIN when empty. */
 int ring_pop(struct ring *r, void *msg);
 /* The consumer's eventfd, to be polled for reading; owned by the ring. */

@@ -108,6 +108,15 @@ static int complete(struct config *c, const char *folder) {
 
 /* Judging: what the schema cannot say */
 
+static int check_secret(const struct config_doc *d, const char *path, const char *file, struct err_text *et) {
+    struct err_text why = {""};
+    char *p = NULL;
+    size_t len = 0;
+    int err = secret_file_read(&p, &len, file, &why);
+    secret_free(p, len);
+    return err == 0 ? 0 : config_doc_say(d, et, err, path, "%s", why.s);
+}
+
 static int check_listen(const struct config *c, const struct config_doc *d, struct err_text *et) {
     struct addr a;
     if (addr_parse_hostport(&a, c->listen.api) != 0)
@@ -123,6 +132,8 @@ static int check_listen(const struct config *c, const struct config_doc *d, stru
         strncmp(c->listen.public_url, "http://", 7) != 0)
         return config_doc_say(d, et, E_INVAL, "listen.public_url", "\"%s\" does not begin with https:// (or http://)",
                               c->listen.public_url);
+    if (c->listen.tls)
+        return check_secret(d, "listen.tls.key_file", c->listen.tls->key_file, et);
     return 0;
 }
 
@@ -164,15 +175,6 @@ static int check_tokens(const struct config *c, const struct config_doc *d, stru
             return config_doc_say(d, et, E_INVAL, path, "a token without a scope is of no use; calls, devices, admin");
     }
     return 0;
-}
-
-static int check_secret(const struct config_doc *d, const char *path, const char *file, struct err_text *et) {
-    struct err_text why = {""};
-    char *p = NULL;
-    size_t len = 0;
-    int err = secret_file_read(&p, &len, file, &why);
-    secret_free(p, len);
-    return err == 0 ? 0 : config_doc_say(d, et, err, path, "%s", why.s);
 }
 
 static int check_apps(const struct config *c, const struct config_doc *d, struct err_text *et) {

@@ -15,6 +15,8 @@
     (1U << 24) /* slots of one worker: 24 bits of a media_id; the worker's number has the next 8                       \
                 */
 
+#define COMMANDS_RESERVED 512 /* of a worker's ring: a phone that sends much data keeps no other call from its end */
+
 /* What the loop keeps of a call: its place. */
 struct media_place {
     unsigned worker;
@@ -183,6 +185,8 @@ int media_data(struct media *m, media_id id, const uint8_t *p, size_t len) {
     struct media_command cmd = {.kind = MEDIA_CMD_DATA, .id = id};
     if (len == 0 || len > MEDIA_DATA_SEND_MAX_BYTES)
         return E_INVAL;
+    if (worker_of(id) < m->count && ring_room(m->workers[worker_of(id)].commands) <= COMMANDS_RESERVED)
+        return E_FULL;
     cmd.u.data.len = (uint16_t)len;
     memcpy(cmd.u.data.p, p, len);
     return push(m, &cmd);

@@ -85,7 +85,8 @@ int media_gate(struct media *m, media_id id);
 /* TRANSFER: the phone confirmed the keys; the worker wipes its copy and forwards untouched from now on. Before it, the
  * phone's packets do not count. */
 int media_keys_taken(struct media *m, media_id id);
-/* Send DTLS application data to the caller. len up to MEDIA_DATA_SEND_MAX_BYTES. */
+/* Send DTLS application data to the caller. len up to MEDIA_DATA_SEND_MAX_BYTES. E_FULL when the worker has much to do:
+ * the datagram is lost then. */
 int media_data(struct media *m, media_id id, const uint8_t *p, size_t len);
 /* End the call: close_notify to the DTLS peers, keys wiped. MEDIA_EV_CLOSED follows, the last event of this id. */
 int media_close(struct media *m, media_id id);

@@ -65,11 +65,14 @@ static void every_slot_can_be_used_and_then_it_is_full(void **state) {
     (void)state;
     for (uint64_t i = 0; i < 8; i++) {
         m = numbered(i);
+        assert_int_equal(ring_room(r), 8 - i);
         assert_int_equal(ring_push(r, &m), 0);
     }
     assert_int_equal(ring_push(r, &m), E_FULL);
+    assert_int_equal(ring_room(r), 0);
     assert_int_equal(ring_pop(r, &m), 0);
     is_numbered(&m, 0);
+    assert_int_equal(ring_room(r), 1);
     m = numbered(8);
     assert_int_equal(ring_push(r, &m), 0);
     assert_int_equal(ring_push(r, &m), E_FULL);

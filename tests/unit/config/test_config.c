@@ -232,16 +232,27 @@ static void plain_http_stays_on_the_loopback(void **state) {
 }
 
 static void with_a_certificate_every_address_is_served(void **state) {
-    struct config *c = loaded("listen: {tls: {certificate_file: c.pem, key_file: /k.pem}}\n" SMALLEST);
+    struct config *c = loaded("listen: {tls: {certificate_file: c.pem, key_file: key.p8}}\n" SMALLEST);
     char want[128];
     (void)state;
     assert_string_equal(c->listen.api, "0.0.0.0:8443");
     snprintf(want, sizeof want, "%s/c.pem", folder);
     assert_string_equal(c->listen.tls->certificate_file, want);
-    assert_string_equal(c->listen.tls->key_file, "/k.pem");
+    assert_string_equal(c->listen.tls->key_file, key_file);
     config_free(c);
     assert_refused("listen:\n  tls: {key_file: k.pem}\n" SMALLEST, 2,
                    "listen.tls.certificate_file: this key is required");
+}
+
+static void a_tls_key_that_others_can_read_is_refused(void **state) {
+    char path[128], want[512];
+    (void)state;
+    snprintf(path, sizeof path, "%s/open.key", folder);
+    write_file(path, "key\n", 0640);
+    snprintf(want, sizeof want, "listen.tls.key_file: %s: others can use this secret (mode 0640); run: chmod 600 %s",
+             path, path);
+    assert_refused("listen:\n  tls:\n    certificate_file: c.pem\n    key_file: open.key\n" SMALLEST, 4, want);
+    unlink(path);
 }
 
 static void values_out_of_range_are_said(void **state) {
@@ -484,6 +495,7 @@ int main(void) {
         cmocka_unit_test(an_unknown_word_gets_the_known_ones),
         cmocka_unit_test(plain_http_stays_on_the_loopback),
         cmocka_unit_test(with_a_certificate_every_address_is_served),
+        cmocka_unit_test(a_tls_key_that_others_can_read_is_refused),
         cmocka_unit_test(values_out_of_range_are_said),
         cmocka_unit_test(tokens_are_hashes_with_a_scope),
         cmocka_unit_test(apps_are_checked),
