@@ -7,22 +7,24 @@
 
 #include <errno.h>
 #include <libwebsockets.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <utlist.h>
 
-#define CONNECTIONS_MAX  65536
-#define HEADER_BYTES     2048     /* of a reply */
-#define HEADER_VALUE_MAX 1024     /* of a request's header that we read */
-#define ARG_MAX_BYTES    2048     /* one name=value of a query */
-#define FDS_RESERVED     64       /* for what is no connection of a client: push services, files */
-#define REFUSED_LOG_US   10000000 /* how often that is said */
-#define CLOSING_TURNS    8        /* of the loop, in which libwebsockets ends; it needs three */
-#define BODY_MAX_US      30000000 /* for a body to arrive; a byte now and then would hold its connection for ever */
-#define PING_S           20       /* a WebSocket that is silent for so long is asked, */
-#define PING_HANGUP_S    40       /* and given up after this */
+#define CONNECTIONS_MAX    65536
+#define HEADER_BYTES       2048     /* of a reply */
+#define HEADER_VALUE_MAX   1024     /* of a request's header that we read */
+#define ARG_MAX_BYTES      2048     /* one name=value of a query */
+#define FDS_RESERVED       64       /* for what is no connection of a client: push services, files */
+#define REFUSED_LOG_US     10000000 /* how often that is said */
+#define CLOSING_TURNS      8        /* of the loop, in which libwebsockets ends; it needs three */
+#define BODY_MAX_US        30000000 /* for a body to arrive; a byte now and then would hold its connection for ever */
+#define PING_S             20       /* a WebSocket that is silent for so long is asked, */
+#define WS_USER_TIMEOUT_MS 5000
+#define PING_HANGUP_S      40 /* and given up after this */
 
 struct message {
     struct message *next;
@@ -374,6 +376,9 @@ static int ws_open(struct httpd *h, struct lws *wsi, struct session *s) {
     if (!w)
         return -1;
     w->wsi = wsi;
+    /* What is sent and not acknowledged shows a dead path in seconds; the ping alone takes a minute. */
+    int timeout = WS_USER_TIMEOUT_MS;
+    setsockopt(lws_get_socket_fd(wsi), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
     if (getpeername(lws_get_socket_fd(wsi), (struct sockaddr *)&ss, &len) == 0)
         addr_from_sockaddr(&peer, (struct sockaddr *)&ss);
     h->cfg.ws.open(s->id, &peer, h->cfg.arg);

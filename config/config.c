@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HANDOFF_DEFAULTS 4
+#define HANDOFF_DEFAULTS    4
+#define DRAIN_DEFAULT_S     60
+#define RETENTION_DEFAULT_H 24
 
 /* Completing: what the file does not say */
 
@@ -73,7 +75,6 @@ static int complete_route(struct config_route *r) {
 static int complete(struct config *c, const char *folder) {
     text_default(&c->listen.api, c->listen.tls ? "0.0.0.0:8443" : "127.0.0.1:8080");
     text_default(&c->listen.public_url, "");
-    number_default(&c->listen.drain_s, 60);
     if (c->listen.tls) {
         resolve(&c->listen.tls->certificate_file, folder);
         resolve(&c->listen.tls->key_file, folder);
@@ -90,7 +91,6 @@ static int complete(struct config *c, const char *folder) {
     text_default(&c->store.url, "sqlite:/var/lib/wakegate/wakegate.db");
     text_default(&c->store.seal_key_file, "");
     resolve(&c->store.seal_key_file, folder);
-    number_default(&c->store.retention_h, 24);
     for (unsigned i = 0; i < c->auth.tokens_count; i++)
         text_default(&c->auth.tokens[i].tenant, "default");
     for (unsigned i = 0; i < c->apps_count; i++)
@@ -260,8 +260,13 @@ static int finish(struct config *c, const struct config_doc *d, struct err_text 
     free(folder);
     if (err != 0)
         return err_say(et, err, "%s: out of memory", d->file);
+    /* Zero means something here. */
     if (!config_doc_has(d, "log", "level"))
-        c->log.level = LOG_LEVEL_INFO; /* zero is debug */
+        c->log.level = LOG_LEVEL_INFO;
+    if (!config_doc_has(d, "listen", "drain_s"))
+        c->listen.drain_s = DRAIN_DEFAULT_S;
+    if (!config_doc_has(d, "store", "retention_h"))
+        c->store.retention_h = RETENTION_DEFAULT_H;
     return judge(c, d, et);
 }
 
@@ -300,12 +305,20 @@ const char *config_handoff_name(enum config_handoff h) {
     return names[h];
 }
 
+static const char *const scope_names[] = {"calls", "devices", "admin"};
+
 unsigned config_scope_by_name(const char *name) {
-    static const char *const names[] = {"calls", "devices", "admin"};
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0)
+    for (unsigned i = 0; i < sizeof scope_names / sizeof *scope_names; i++)
+        if (strcmp(scope_names[i], name) == 0)
             return 1U << i;
     return 0;
+}
+
+const char *config_scope_name(unsigned scope) {
+    for (unsigned i = 0; i < sizeof scope_names / sizeof *scope_names; i++)
+        if (scope == 1U << i)
+            return scope_names[i];
+    return "";
 }
 
 const struct config_route *config_route(const struct config *c, const struct config_query *q, struct buf *explain) {

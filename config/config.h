@@ -143,6 +143,8 @@ const struct config_app *config_app(const struct config *c, const char *name); /
 const char *config_handoff_name(enum config_handoff h);
 /* "calls" ... into a bit; 0 when unknown. */
 unsigned config_scope_by_name(const char *name);
+/* One bit into "calls" ...; "" for anything else. */
+const char *config_scope_name(unsigned scope);
 
 struct config_query {
     const char *callee, *caller, *tenant;

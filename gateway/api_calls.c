@@ -213,6 +213,10 @@ static void on_row(int err, const struct call_row *rows, size_t count, void *arg
 static void read_from_store(struct calls *cs, const struct http_request *r,
                             void (*reply)(struct calls *cs, http_id id, const struct call_row *row)) {
     char id[UUID_BYTES];
+    if (!uuid_valid(r->params[0])) {
+        no_call(cs, r->id);
+        return;
+    }
     struct reading *k = calloc(1, sizeof *k);
     if (k)
         *k = (struct reading){.calls = cs, .id = r->id, .reply = reply};
@@ -329,12 +333,14 @@ static void on_rows(int err, const struct call_row *rows, size_t count, void *ar
         free(k);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
+    size_t shown =
+        count < k->limit ? count : k->limit; /* one more was asked for, to see whether there is another page */
+    for (size_t i = 0; i < shown; i++) {
         const struct call *c = calls_find(k->calls, NULL, rows[i].id);
         json_array_append_new(list, c ? call_json(c) : json_loads(rows[i].doc, 0, NULL));
     }
-    if (count > 0 && count == k->limit) {
-        snprintf(cursor, sizeof cursor, "%" PRIu64 ".%s", rows[count - 1].created_ms, rows[count - 1].id);
+    if (count > shown) {
+        snprintf(cursor, sizeof cursor, "%" PRIu64 ".%s", rows[shown - 1].created_ms, rows[shown - 1].id);
         next = json_string(cursor);
     }
     http_reply_json(k->calls->http, k->id, 200, json_pack("{s:o,s:o}", "calls", list, "next_cursor", next), NULL, 0);
@@ -364,6 +370,7 @@ static void list_calls(const struct http_request *r, void *arg) {
     struct reading *k = calloc(1, sizeof *k);
     if (k)
         *k = (struct reading){.calls = cs, .id = r->id, .limit = q.limit};
+    q.limit++;
     if (!k || store_call_list(cs->d.store, &q, on_rows, k) != 0) {
         free(k);
         http_problem(cs->http, r->id, 503, "memory", NULL, "out of memory");

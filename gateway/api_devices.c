@@ -65,7 +65,17 @@ static bool bad(struct http *h, http_id id, const char *field, const char *detai
     return false;
 }
 
-/* RFC 8599: pn_param is "TEAM.BUNDLE.voip" (or only a topic), pn_prid "TOKEN:voip" (or only the token). */
+/* RFC 8599 6: pn_param is "TEAM.TOPIC", and some clients append a service: "TEAM.BUNDLE.voip", "...voip&remote". The
+ * team may be left out. */
+static bool param_is_app(const char *param, const struct config_app *app) {
+    char topic[512];
+    size_t team = strlen(app->apns.team_id), bundle = strlen(app->bundle_id);
+    snprintf(topic, sizeof topic, "%.*s", (int)strcspn(param, "&"), param);
+    const char *at = strncmp(topic, app->apns.team_id, team) == 0 && topic[team] == '.' ? topic + team + 1 : topic;
+    return strncmp(at, app->bundle_id, bundle) == 0 && (at[bundle] == 0 || strcmp(at + bundle, ".voip") == 0);
+}
+
+/* pn_prid is the token, or "TOKEN:voip". */
 static bool take_rfc8599(struct api_devices *a, http_id id, struct device_body *b,
                          char token[static APNS_TOKEN_MAX_CHARS + 1]) {
     if (!b->pn_prid && !b->pn_param)
@@ -74,10 +84,10 @@ static bool take_rfc8599(struct api_devices *a, http_id id, struct device_body *
         return bad(a->http, id, "pn_provider", "pn_provider, pn_param and pn_prid go together (RFC 8599)");
     snprintf(token, APNS_TOKEN_MAX_CHARS + 1, "%.*s", (int)strcspn(b->pn_prid, ":"), b->pn_prid);
     b->token = token;
-    for (unsigned i = 0; i < a->config->apps_count; i++)
-        if (strstr(b->pn_param, a->config->apps[i].bundle_id))
+    for (unsigned i = 0; i < a->config->apps_count && !b->app; i++)
+        if (param_is_app(b->pn_param, &a->config->apps[i]))
             b->app = a->config->apps[i].name;
-    return b->app || bad(a->http, id, "pn_param", "no app of this gateway has that bundle id");
+    return b->app || bad(a->http, id, "pn_param", "pn_param: no app of this gateway has that bundle id");
 }
 
 static bool take_modes(struct api_devices *a, http_id id, const json_t *list, struct device *d) {
@@ -250,7 +260,7 @@ static void delete_device(const struct http_request *r, void *arg) {
 
 static void list_devices(const struct http_request *r, void *arg) {
     struct api_devices *a = arg;
-    const struct device *found[LIMIT_MAX];
+    const struct device *found[LIMIT_MAX + 1]; /* one more, to see whether there is another page */
     char limit_text[8], cursor[DEVICE_ID_BYTES];
     size_t limit = LIMIT_DEFAULT;
     if (http_query_get(r, "limit", limit_text, sizeof limit_text) == 0) {
@@ -262,9 +272,9 @@ static void list_devices(const struct http_request *r, void *arg) {
         }
     }
     http_query_get(r, "cursor", cursor, sizeof cursor);
-    size_t n = devices_list(a->devices, r->tenant, cursor, found, limit);
-    json_t *list = json_array(), *next = n == limit && n > 0 ? json_string(found[n - 1]->id) : json_null();
-    for (size_t i = 0; i < n; i++)
+    size_t n = devices_list(a->devices, r->tenant, cursor, found, limit + 1);
+    json_t *list = json_array(), *next = n > limit ? json_string(found[limit - 1]->id) : json_null();
+    for (size_t i = 0; i < n && i < limit; i++)
         json_array_append_new(list, device_json(found[i]));
     http_reply_json(a->http, r->id, 200, json_pack("{s:o,s:o}", "devices", list, "next_cursor", next), NULL, 0);
 }

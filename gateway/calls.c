@@ -18,9 +18,9 @@ struct call *calls_get(const struct calls *cs, slot_id slot) {
 
 struct call *calls_find(const struct calls *cs, const char *tenant, const char *id) {
     char lower[UUID_BYTES];
-    struct call *c;
-    uuid_lower(lower, id);
-    HASH_FIND_STR(cs->by_id, lower, c);
+    struct call *c = NULL;
+    if (uuid_valid(id))
+        HASH_FIND_STR(cs->by_id, uuid_lower(lower, id), c);
     return c && (!tenant || strcmp(c->tenant, tenant) == 0) ? c : NULL;
 }
 

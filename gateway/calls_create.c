@@ -79,6 +79,21 @@ static void add_device(struct call *c, const struct device *dev, enum media_mode
     }
 }
 
+static int no_common_mode(const struct call *c, const struct device *const *found, size_t n, struct call_refusal *no) {
+    struct buf can = {0}, may = {0};
+    for (size_t i = 0; i < n; i++)
+        for (unsigned k = 0; k < found[i]->handoff_count; k++)
+            buf_addf(&can, "%s%s", can.len ? ", " : "", media_mode_name(found[i]->handoff[k]));
+    for (unsigned i = 0; i < c->route->handoff_count; i++)
+        buf_addf(&may, "%s%s", i ? ", " : "", config_handoff_name(c->route->handoff[i]));
+    int err = call_refuse(no, 409, "no-handoff", "callee",
+                          "no handoff mode in common: the callee's devices can do %s, the route \"%s\" allows %s",
+                          can.p ? can.p : "none", c->route->name, may.p ? may.p : "none");
+    buf_free(&can);
+    buf_free(&may);
+    return err;
+}
+
 static int find_devices(struct call *c, struct call_refusal *no) {
     const struct device *found[DEVICES_PER_USER_MAX];
     size_t n = devices_of_user(c->owner->d.devices, c->tenant, c->callee, c->app->name, found);
@@ -94,8 +109,7 @@ static int find_devices(struct call *c, struct call_refusal *no) {
             add_device(c, found[i], mode);
     }
     if (c->device_count == 0)
-        return call_refuse(no, 409, "no-handoff", "callee",
-                           "the callee's devices and the route \"%s\" have no handoff mode in common", c->route->name);
+        return no_common_mode(c, found, n, no);
     return calls_index_devices(c) == 0 ? 0 : call_refuse(no, 503, "memory", NULL, "out of memory");
 }
 

@@ -168,9 +168,8 @@ static bool identify(struct calls *cs, struct phone *p, const struct attach_msg 
         tenant = (*legp)->call->tenant;
         p->call = (*legp)->call->slot;
     } else if (!m->token[0]) {
-        const struct device *dev = devices_find(cs->d.devices, m->device);
-        if (dev && device_secret_ok(dev, m->secret))
-            tenant = dev->tenant;
+        const struct device *dev = devices_by_secret(cs->d.devices, m->device, m->secret);
+        tenant = dev ? dev->tenant : NULL;
         p->whole = true;
     }
     if (!tenant)

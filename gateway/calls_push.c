@@ -134,7 +134,8 @@ static int queue(struct call *c, struct call_device *d, const char *payload, siz
     if (dev->health == DEVICE_INVALID)
         return err_say(et, E_DENIED, "%s", dev->health_reason);
     if (!d->credential)
-        return err_say(et, E_NOTFOUND, "the app has no APNs credential for this environment");
+        return err_say(et, E_NOTFOUND, "the app %s has no APNs credential for the %s environment of this device",
+                       c->app->name, dev->sandbox ? "sandbox" : "production");
     struct push_ctx *ctx = calloc(1, sizeof *ctx);
     if (!ctx)
         return err_say(et, E_NOMEM, "out of memory");
@@ -208,7 +209,7 @@ void call_push(struct call *c, unsigned device) {
         return;
     }
     d->push_state = PUSH_FAILED;
-    snprintf(d->ledger.reason, sizeof d->ledger.reason, "%s", err_str(err));
+    snprintf(d->ledger.reason, sizeof d->ledger.reason, "%.159s", et.s[0] ? et.s : err_str(err));
     call_note(c, 0, "push_rejected",
               json_pack("{s:s,s:s,s:i,s:s}", "device", d->id, "push", d->push, "status", 0, "reason", et.s));
     log_warn("push not made", log_s("call", c->id), log_s("device", d->id), log_s("detail", et.s));

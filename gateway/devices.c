@@ -296,15 +296,12 @@ const struct device *devices_get(const struct devices *d, const char *tenant, co
     return e ? &e->dev : NULL;
 }
 
-const struct device *devices_find(const struct devices *d, const char *id) {
+const struct device *devices_by_secret(const struct devices *d, const char *id, const char *secret) {
     const struct device *found = NULL;
     const struct member *m;
     DL_FOREACH(group_list(&d->ids, id), m) {
-        if (m->entry->gone)
-            continue;
-        if (found)
-            return NULL;
-        found = &m->entry->dev;
+        if (!m->entry->gone && device_secret_ok(&m->entry->dev, secret))
+            found = &m->entry->dev;
     }
     return found;
 }

@@ -49,8 +49,9 @@ struct devices;
 
 /* NULL when unknown. The pointer lives until the next change of the registry. */
 const struct device *devices_get(const struct devices *d, const char *tenant, const char *id);
-/* By id alone, for a phone's hello and receipts, which carry no tenant. NULL when unknown or not unique. */
-const struct device *devices_find(const struct devices *d, const char *id);
+/* A phone says its device and secret, and no tenant: the one device that both belong to, or NULL. Constant time for
+ * each tenant that has a device of this id. */
+const struct device *devices_by_secret(const struct devices *d, const char *id, const char *secret);
 /* The phones of a user with this app, oldest first; of more than DEVICES_PER_USER_MAX the latest. Returns how many. */
 size_t devices_of_user(const struct devices *d, const char *tenant, const char *user, const char *app,
                        const struct device *out[static DEVICES_PER_USER_MAX]);

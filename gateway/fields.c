@@ -3,35 +3,50 @@
 
 #include "base/clock.h"
 
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The mistake as the end of a sentence, or NULL. */
-typedef const char *(*field_reader)(void *place, const struct field *f, const json_t *v);
+/* The mistake as the end of a sentence, or NULL. say: room for one that is made up. */
+typedef const char *(*field_reader)(void *place, const struct field *f, const json_t *v, struct err_text *say);
 
-static const char *read_text(void *place, const struct field *f, const json_t *v) {
+static const char *said(struct err_text *say, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static const char *said(struct err_text *say, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(say->s, sizeof say->s, fmt, ap);
+    va_end(ap);
+    return say->s;
+}
+
+static const char *read_text(void *place, const struct field *f, const json_t *v, struct err_text *say) {
     if (!json_is_string(v))
         return "must be a string";
     if (json_string_length(v) > f->max)
-        return "is too long";
+        return said(say, "has %zu bytes; at most %zu are taken", json_string_length(v), f->max);
     if (f->required && json_string_length(v) == 0)
         return "must not be empty";
     *(const char **)place = json_string_value(v);
     return NULL;
 }
 
-static const char *read_choice(void *place, const struct field *f, const json_t *v) {
+static const char *read_choice(void *place, const struct field *f, const json_t *v, struct err_text *say) {
     for (size_t i = 0; json_is_string(v) && f->choices[i]; i++) {
         if (strcmp(json_string_value(v), f->choices[i]) == 0) {
             *(const char **)place = f->choices[i];
             return NULL;
         }
     }
-    return "is none of the known values";
+    size_t n = (size_t)snprintf(say->s, sizeof say->s, "is none of");
+    for (size_t i = 0; f->choices[i] && n < sizeof say->s; i++)
+        n += (size_t)snprintf(say->s + n, sizeof say->s - n, "%s %s", i ? "," : "", f->choices[i]);
+    return say->s;
 }
 
-static const char *read_bool(void *place, const struct field *f, const json_t *v) {
+static const char *read_bool(void *place, const struct field *f, const json_t *v, struct err_text *say) {
+    (void)say;
     (void)f;
     if (!json_is_boolean(v))
         return "must be true or false";
@@ -39,7 +54,8 @@ static const char *read_bool(void *place, const struct field *f, const json_t *v
     return NULL;
 }
 
-static const char *read_tri(void *place, const struct field *f, const json_t *v) {
+static const char *read_tri(void *place, const struct field *f, const json_t *v, struct err_text *say) {
+    (void)say;
     (void)f;
     if (!json_is_boolean(v) && !json_is_null(v))
         return "must be true, false or null";
@@ -47,14 +63,15 @@ static const char *read_tri(void *place, const struct field *f, const json_t *v)
     return NULL;
 }
 
-static const char *read_number(void *place, const struct field *f, const json_t *v) {
+static const char *read_number(void *place, const struct field *f, const json_t *v, struct err_text *say) {
     if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > (json_int_t)f->max)
-        return "must be a whole number within its limits";
+        return said(say, "must be a whole number of 1 to %zu", f->max);
     *(long long *)place = json_integer_value(v);
     return NULL;
 }
 
-static const char *read_time(void *place, const struct field *f, const json_t *v) {
+static const char *read_time(void *place, const struct field *f, const json_t *v, struct err_text *say) {
+    (void)say;
     (void)f;
     if (json_is_number(v) && json_number_value(v) >= 0 && json_number_value(v) < 1e15) {
         *(uint64_t *)place = (uint64_t)json_number_value(v);
@@ -65,7 +82,8 @@ static const char *read_time(void *place, const struct field *f, const json_t *v
     return "must be a time as RFC 3339 writes it";
 }
 
-static const char *read_object(void *place, const struct field *f, const json_t *v) {
+static const char *read_object(void *place, const struct field *f, const json_t *v, struct err_text *say) {
+    (void)say;
     (void)f;
     if (!json_is_object(v))
         return "must be an object";
@@ -87,6 +105,7 @@ static int complain(struct field_error *fe, const char *prefix, const char *name
 
 int fields_read(void *out, const json_t *o, const struct field *table, size_t count, const char *prefix,
                 struct field_error *fe) {
+    struct err_text say;
     for (size_t i = 0; i < count; i++) {
         const struct field *f = &table[i];
         const json_t *v = json_object_get(o, f->name);
@@ -95,7 +114,7 @@ int fields_read(void *out, const json_t *o, const struct field *table, size_t co
                 return complain(fe, prefix, f->name, "is missing");
             continue;
         }
-        const char *mistake = readers[f->kind]((char *)out + f->offset, f, v);
+        const char *mistake = readers[f->kind]((char *)out + f->offset, f, v, &say);
         if (mistake)
             return complain(fe, prefix, f->name, mistake);
     }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROBLEM_BASE "https://wakegate.dev/problems/"
+#define PROBLEM_BASE "urn:wakegate:problem:"
 
 struct http {
     struct httpd *httpd;
@@ -194,7 +194,8 @@ static bool authenticate(struct http *h, const struct http_route *route, struct 
     }
     if (!(t->scopes & route->scope)) {
         http_problem(h, r->id, 403, "forbidden", "authorization",
-                     "the token \"%s\" does not have the scope that this needs", t->name);
+                     "the token \"%s\" does not have the scope %s, which this needs", t->name,
+                     config_scope_name(route->scope));
         return false;
     }
     return true;

@@ -80,7 +80,7 @@ void http_reply(struct http *h, http_id id, int status, const char *content_type
                 const struct http_header *headers, size_t header_count);
 void http_reply_json(struct http *h, http_id id, int status, json_t *body, const struct http_header *headers,
                      size_t header_count);
-/* RFC 9457. type is the last part of "https://wakegate.dev/problems/TYPE" and stable; title follows from the status;
+/* RFC 9457. type is the last part of "urn:wakegate:problem:TYPE" and stable; title follows from the status;
  * field: JSON field or header at fault, NULL when none. */
 void http_problem(struct http *h, http_id id, int status, const char *type, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));

@@ -55,7 +55,7 @@ struct ledger {
     char reported[8], report_error[48];
     enum ledger_outcome outcome;
     int status;
-    char reason[48];
+    char reason[160]; /* of APNs, or why it was not asked */
     uint64_t ring_end_ms;
     uint64_t receipt_ms; /* the first receipt's arrival here; 0: none */
     uint64_t queued_ms, written_ms, answered_ms, received_ms, reported_ms, attached_ms;

@@ -62,7 +62,7 @@ struct call_query {
     const char *tenant, *state, *callee; /* NULL: any (tenant is required) */
     uint64_t before_ms;                  /* created before this, 0: from the newest; with before_id the list's cursor */
     const char *before_id;
-    unsigned limit; /* 1..200 */
+    unsigned limit; /* rows, at least 1 */
 };
 /* Newest first. */
 int store_call_list(struct store *s, const struct call_query *q, store_calls_cb cb, void *arg);

@@ -261,7 +261,7 @@ class StackTest(unittest.TestCase):
         self.assertEqual(reply.status, status, reply)
         self.assertEqual(reply.headers["content-type"], "application/problem+json")
         self.assertEqual(reply.json["status"], status)
-        self.assertTrue(reply.json["type"].endswith("/" + kind), reply)
+        self.assertTrue(reply.json["type"].endswith(":" + kind), reply)
         self.assertTrue(reply.json["title"] and reply.json["detail"], reply)
         self.assertEqual(reply.json.get("field"), field, reply)
         return reply.json["detail"]

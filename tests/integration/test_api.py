@@ -58,6 +58,11 @@ class Devices(StackTest):
                 "pn_prid": PUSH_TOKEN + ":voip", "handoff": ["dtls"]}
         made = self.stack.put("/v1/devices/d-8599", body)
         self.assertEqual((made.status, made.json["app"]), (201, "vcs"), made)
+        for param in ["com.example.vcs", "com.example.vcs.voip", "ABCDE12345.com.example.vcs", "com.example.vcs.voip&remote"]:
+            self.assertEqual(self.stack.put("/v1/devices/d-8599", {**body, "pn_param": param}).status, 200, param)
+        for param in ["com.example.vcs2.voip", "my.com.example.vcs", "OTHERTEAM1.com.example.vcs", "voip"]:
+            made = self.stack.put("/v1/devices/d-8599b", {**body, "pn_param": param})
+            self.problem(made, 422, "bad-field", "pn_param")
 
     def test_bad_fields_are_named(self):
         good = device("u-2")
@@ -254,6 +259,7 @@ class Calls(StackTest):
             seen += [c["id"] for c in page["calls"]]
             cursor = page["next_cursor"]
         self.assertEqual(seen, ids[::-1])
+        self.assertIsNone(self.stack.get("/v1/calls?callee=listed&limit=5").json["next_cursor"])  # exactly full
         self.assertEqual([c["id"] for c in self.stack.get("/v1/calls?callee=listed&state=ended").json["calls"]], ids[:1])
         self.assertEqual(len(self.stack.get("/v1/calls?callee=listed&state=ringing").json["calls"]), 4)
         for query, field in [("state=odd", "state"), ("limit=1000", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor")]:
@@ -262,6 +268,7 @@ class Calls(StackTest):
     def test_an_unknown_call_is_404(self):
         for path in ["", "/timeline"]:
             self.problem(self.stack.get(f"/v1/calls/{uuid.uuid4()}{path}"), 404, "not-found")
+        self.problem(self.stack.get(f"/v1/calls/{self.place().json['id']}x"), 404, "not-found")
         self.problem(self.stack.delete(f"/v1/calls/{uuid.uuid4()}"), 404, "not-found")
 
     def test_a_ring_ends_by_itself(self):
@@ -320,6 +327,12 @@ class Push(StackTest):
                 over = self.stack.wait_state(self.place("refused-" + reason.lower()), "ended")
                 self.assertEqual(over["reason"], "unreachable")
                 self.assertEqual(over["devices"][0]["apns_reason"], reason)
+
+    def test_a_device_of_the_other_environment_is_told_apart(self):
+        self.stack.put("/v1/devices/sandboxed", device("sandboxed", environment="sandbox"))
+        over = self.stack.wait_state(self.stack.post("/v1/calls", {"callee": "sandboxed"}).json["id"], "ended")
+        self.assertEqual((over["reason"], over["devices"][0]["push_state"]), ("unreachable", "failed"))
+        self.assertIn("no APNs credential for the sandbox environment", over["devices"][0]["apns_reason"])
 
     def test_a_server_error_is_tried_once_more(self):
         token = hashlib.sha256(b"twice").hexdigest()

@@ -129,11 +129,12 @@ class File(unittest.TestCase):
     def test_every_problem_type_is_described_and_nothing_else(self):
         text = code_text()
         types = set(re.findall(r'http_problem\([^"]*?(?:\d{3}|status),\s*"([a-z-]+)"', text))
+        types |= set(re.findall(r'\(struct problem\)\{"([a-z-]+)"', text))
         types |= set(re.findall(r'call_refuse\([^"]*?"([a-z-]+)"', text))
-        described = {t.rsplit("/", 1)[1] for t in DOC["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]}
+        described = {t.rsplit(":", 1)[1] for t in DOC["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]}
         self.assertEqual(described, types)
         [base] = re.findall(r'#define PROBLEM_BASE "([^"]+)"', text)
-        self.assertEqual({t.rsplit("/", 1)[0] + "/" for t in
+        self.assertEqual({t.rsplit(":", 1)[0] + ":" for t in
                           DOC["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]}, {base})
 
     def test_the_message_types_are_those_of_the_code(self):
@@ -222,9 +223,9 @@ class Served(StackTest):
         if reply.status >= 400 and media_type == "application/problem+json":
             self.assertEqual(reply.json["status"], reply.status)
             if kind:
-                self.assertTrue(reply.json["type"].endswith("/" + kind), reply)
+                self.assertTrue(reply.json["type"].endswith(":" + kind), reply)
             detail = described["description"]
-            self.assertIn(f'`{reply.json["type"].rsplit("/", 1)[1]}`', detail)
+            self.assertIn(f'`{reply.json["type"].rsplit(":", 1)[1]}`', detail)
         elif reply.status < 300 and body is not None and not isinstance(body, bytes):
             validate(DOC["paths"][template][method.lower()]["requestBody"]["content"]["application/json"]["schema"], body)
         if status:

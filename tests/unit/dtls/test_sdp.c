@@ -37,6 +37,7 @@ static const char browser[] =
          "a=candidate:4 2 udp 2122260222 192.0.2.33 51474 typ host generation 0\r\n"
          "a=candidate:5 1 UDP 1686052607 2001:db8::33 51475 typ srflx raddr 0.0.0.0 rport 0\r\n" TRANSPORT "a=mid:0\r\n"
          "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n"
+         "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n"
          "a=sendrecv\r\n"
          "a=msid:stream track\r\n"
          "a=rtcp-mux\r\n"
@@ -510,6 +511,8 @@ static void all_codecs_are_answered_when_none_is_named(void **state) {
     assert_non_null(strstr(w.text.p, "a=fmtp:111 minptime=10;useinbandfec=1\r\n"));
     assert_non_null(strstr(w.text.p, "a=rtcp-fb:96 nack pli\r\n"));
     assert_non_null(strstr(w.text.p, "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n"));
+    /* Who agrees to the MID extension must send it, and nobody knows yet whether the phone can. */
+    assert_null(strstr(w.text.p, "rtp-hdrext:sdes:mid"));
     assert_null(strstr(w.text.p, "a=ssrc:"));
     written_free(&w);
 }

@@ -138,7 +138,7 @@ static void an_unknown_device_is_null(void **state) {
     struct world *w = *state;
     put(w, "t1", "d1", "nurse");
     assert_null(devices_get(w->devices, "t1", "d2"));
-    assert_null(devices_find(w->devices, "d2"));
+    assert_null(devices_by_secret(w->devices, "d2", "wd_secret"));
     assert_string_equal(of_user(w, "t1", "nobody", "vcs"), "");
 }
 
@@ -174,14 +174,18 @@ static void one_id_in_two_tenants_is_two_devices(void **state) {
     assert_string_equal(devices_get(w->devices, "t2", "d1")->user, "bob");
 }
 
-static void an_id_alone_finds_a_device_only_when_it_is_unique(void **state) {
+static void an_id_and_its_secret_find_the_device_among_tenants(void **state) {
     struct world *w = *state;
+    struct device other = phone("t2", "d1", "bob");
+    secret_hash(other.secret_hash, "wd_other");
     put(w, "t1", "d1", "ann");
-    assert_ptr_equal(devices_find(w->devices, "d1"), devices_get(w->devices, "t1", "d1"));
-    put(w, "t2", "d1", "bob");
-    assert_null(devices_find(w->devices, "d1"));
+    put_device(w, &other);
+    assert_ptr_equal(devices_by_secret(w->devices, "d1", "wd_secret"), devices_get(w->devices, "t1", "d1"));
+    assert_ptr_equal(devices_by_secret(w->devices, "d1", "wd_other"), devices_get(w->devices, "t2", "d1"));
+    assert_null(devices_by_secret(w->devices, "d1", "wd_wrong"));
+    assert_null(devices_by_secret(w->devices, "d2", "wd_secret"));
     delete_it(w, "t1", "d1");
-    assert_ptr_equal(devices_find(w->devices, "d1"), devices_get(w->devices, "t2", "d1"));
+    assert_null(devices_by_secret(w->devices, "d1", "wd_secret"));
 }
 
 static void the_phones_of_a_user_come_oldest_first(void **state) {
@@ -255,7 +259,7 @@ static void a_deleted_device_is_gone_at_once_and_for_good(void **state) {
     put(w, "t1", "d1", "nurse");
     assert_int_equal(devices_delete(w->devices, "t1", "d1", on_done, w), 0);
     assert_null(devices_get(w->devices, "t1", "d1"));
-    assert_null(devices_find(w->devices, "d1"));
+    assert_null(devices_by_secret(w->devices, "d1", "wd_secret"));
     assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "");
     assert_string_equal(listed(w, "t1", "", LIST_MAX), "");
     assert_int_equal(devices_delete(w->devices, "t1", "d1", on_done, w), E_NOTFOUND);
@@ -413,7 +417,7 @@ int main(void) {
         case_of(a_second_put_replaces),
         case_of(tenants_do_not_see_each_other),
         case_of(one_id_in_two_tenants_is_two_devices),
-        case_of(an_id_alone_finds_a_device_only_when_it_is_unique),
+        case_of(an_id_and_its_secret_find_the_device_among_tenants),
         case_of(the_phones_of_a_user_come_oldest_first),
         case_of(the_order_of_age_survives_a_restart),
         case_of(only_phones_with_the_app_ring),

@@ -222,7 +222,7 @@ static const char *member(const struct world *w, const char *name) {
 
 static void assert_problem(const struct world *w, int status, const char *type) {
     char uri[128];
-    snprintf(uri, sizeof uri, "https://wakegate.dev/problems/%s", type);
+    snprintf(uri, sizeof uri, "urn:wakegate:problem:%s", type);
     assert_true(has(w, "\r\ncontent-type: application/problem+json\r\n"));
     assert_string_equal(member(w, "type"), uri);
     assert_int_equal(json_integer_value(json_object_get(w->body, "status")), status);
