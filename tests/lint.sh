@@ -56,8 +56,11 @@ names() {
 }
 
 tidy() {
-  printf '%s\n' "${sources[@]}" | grep -v '^tests/fuzz/' | xargs -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet 2>/dev/null |
-    grep -E '(warning|error):' | sort -u | { ! grep .; }
+  local found
+  found=$(printf '%s\n' "${sources[@]}" | grep -v '^tests/fuzz/' |
+    xargs -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet 2>&1 | grep -E '(warning|error):' | sort -u)
+  printf '%s\n' "$found"
+  [ -z "$found" ]
 }
 
 # uninitvar: it takes the loops of utlist and uthash for mistakes; the compilers and clang-tidy look for these, too.
