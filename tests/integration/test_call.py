@@ -169,6 +169,25 @@ class Calls(StackTest):
         phone.stop()
 
 
+class TwoWorkers(StackTest):
+    stack_options = {"MEDIA_WORKERS": "2"}
+
+    def test_calls_are_spread_and_each_port_serves_its_own(self):
+        phones = [self.stack.start_phone(device=f"spread-{i}", user=f"spread-{i}") for i in range(4)]
+        callers = [self.stack.start(f"caller-{i}", "wakegate-caller", "--api", self.stack.url, "--api-token-file",
+                                    self.stack.path("token"), "--callee", f"spread-{i}", "--json", "--duration-ms",
+                                    str(2000 * SLOW), ready=False) for i in range(4)]
+        reports = []
+        for caller in callers:
+            self.assertEqual(caller.process.wait(60 * SLOW), 0, caller.log())
+            with open(caller.out_path) as f:
+                reports.append(json.loads(f.read().splitlines()[-1]))
+        workers = sorted(self.stack.call(r["id"])["media"]["worker"] for r in reports)
+        self.assertEqual(workers, [0, 0, 1, 1])
+        for phone in phones:
+            self.assertTrue(phone.wait_event("call_over")["heard_expected"])
+
+
 class ShortRing(StackTest):
     stack_options = {"edit": lambda text: text.replace("ring_timeout_s: 40", "ring_timeout_s: 2")}
 
