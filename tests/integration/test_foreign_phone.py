@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The phone's side of every handoff, written from design.md alone: STUN by hand and pylibsrtp for the modes with keys,
+aiortc for the mode with DTLS. The caller is our own."""
+import asyncio
+import base64
+import fractions
+import hashlib
+import hmac
+import json
+import os
+import socket
+import struct
+import subprocess
+import time
+import unittest
+import zlib
+
+from aiortc import RTCSessionDescription
+from pylibsrtp import Policy, Session
+
+from harness import BIN, SLOW, StackTest, wait_for
+from test_aiortc import Caller
+from test_attach import Phone
+
+COOKIE = 0x2112A442
+SILENCE_PCMU = b"\xff" * 160
+PROFILES = {"AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+            "AEAD_AES_128_GCM": Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+            "AEAD_AES_256_GCM": Policy.SRTP_PROFILE_AEAD_AES_256_GCM}
+
+
+def binding_request(ice, transaction):
+    """RFC 8489 with what RFC 8445 7.1 wants of a controlling agent that nominates."""
+    def attribute(kind, value):
+        return struct.pack("!HH", kind, len(value)) + value + b"\0" * (-len(value) % 4)
+
+    def message(body, more):
+        return struct.pack("!HHI", 1, len(body) + more, COOKIE) + transaction + body
+
+    body = attribute(0x0006, f"{ice['ufrag']}:{ice['remote_ufrag']}".encode())
+    body += attribute(0x0024, struct.pack("!I", 1845501695)) + attribute(0x0025, b"")
+    body += attribute(0x802a, os.urandom(8))
+    body += attribute(0x0008, hmac.new(ice["pwd"].encode(), message(body, 24), hashlib.sha1).digest())
+    crc = zlib.crc32(message(body, 8)) ^ 0x5354554e
+    return message(body + attribute(0x8028, struct.pack("!I", crc)), 0)
+
+
+class KeyedMedia:
+    """A UDP socket with the keys of a handoff object."""
+
+    def __init__(self, handoff):
+        self.to = (handoff["media"][0]["address"], handoff["media"][0]["port"])
+        self.ice, self.socket = handoff["ice"], socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.settimeout(0.05)
+        profile = PROFILES[handoff["profile"]]
+        self.rx = Session(Policy(key=base64.b64decode(handoff["rx"]), ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
+        self.tx = Session(Policy(key=base64.b64decode(handoff["tx"]), ssrc_type=Policy.SSRC_ANY_OUTBOUND,
+                                 srtp_profile=profile))
+        self.received, self.seq = [], 1000
+
+    def path(self):
+        """One round trip: the gateway knows us by it."""
+        transaction = os.urandom(12)
+        for _ in range(20 * SLOW):
+            self.socket.sendto(binding_request(self.ice, transaction), self.to)
+            try:
+                reply = self.socket.recv(2048)
+            except socket.timeout:
+                continue
+            if reply[:2] == b"\x01\x01" and reply[8:20] == transaction:
+                return True
+        return False
+
+    def talk(self, seconds):
+        """Send 20 ms packets and take what comes."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            packet = struct.pack("!BBHII", 0x80, 0, self.seq & 0xffff, self.seq * 160, 0x1234) + SILENCE_PCMU
+            self.socket.sendto(self.tx.protect(packet), self.to)
+            self.seq += 1
+            try:
+                data = self.socket.recv(2048)
+                if 128 <= data[0] <= 191 and not 192 <= data[1] <= 223:
+                    self.received.append(self.rx.unprotect(data))
+            except socket.timeout:
+                pass
+
+    def close(self):
+        self.socket.close()
+
+
+class ForeignPhone(StackTest, unittest.IsolatedAsyncioTestCase):
+    def register(self, name, mode):
+        token = hashlib.sha256(name.encode()).hexdigest()
+        self.stack.control("PUT", f"/v1/devices/{token}", {"bundle_id": "com.example.vcs"})
+        made = self.stack.put(f"/v1/devices/{name}", {"user": name, "app": "vcs", "token": token, "handoff": [mode],
+                                                      "environment": "production", "ui": "callkit"})
+        self.assertEqual(made.status, 201, made)
+        return token
+
+    def caller(self, name, *more):
+        return subprocess.Popen([os.path.join(BIN, "wakegate-caller"), "--api", self.stack.url, "--api-token-file",
+                                 self.stack.path("token"), "--callee", name, "--expect-tone", "0", "--json",
+                                 "--duration-ms", str(700 * SLOW), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    async def woken(self, name, token):
+        """The push has come: attached by its token, receipt sent."""
+        push = (await asyncio.to_thread(wait_for, lambda: [r["payload"]["wakegate"] for r in self.stack.journal()
+                                                           if r["token"] == token]))[-1]
+        phone = await Phone(self.stack, name).dial(token=push["token"], call=push["call"], app_state="background",
+                                                   on_call=False, os_version="26.4")
+        await phone.hear("welcome")
+        await phone.say("receipt", call=push["call"], push=push["push"], must_report=True, app_state="background",
+                        on_call=False, received_at=int(time.time() * 1000), reported="callkit")
+        return phone, push["call"]
+
+    async def handoff(self, phone):
+        call = await phone.hear("call")
+        return call.get("handoff") or await phone.hear("handoff")
+
+    async def test_the_keys_of_a_handoff_are_those_of_the_media(self):
+        for mode, profile in [("transfer", "gcm128"), ("transfer", "cm80"), ("transfer", "gcm256"), ("sdes", "gcm128")]:
+            with self.subTest(mode=mode, profile=profile):
+                name = f"keys-{mode}-{profile}"
+                token = self.register(name, mode)
+                caller = self.caller(name, "--profile", profile)
+                phone, call = await self.woken(name, token)
+                handoff = await self.handoff(phone)
+                self.assertEqual(handoff["mode"], mode)
+                self.assertIn("RTP/SAVPF", handoff["sdp"])
+                self.assertIn("a=ice-lite", handoff["sdp"])
+                self.assertIn(f"inline:{handoff['rx']}", handoff["sdp"])  # what the gateway's side sends with
+                media = KeyedMedia(handoff)
+                self.assertTrue(await asyncio.to_thread(media.path))
+                await phone.say("keys_taken", call=call)
+                await phone.say("answer", call=call)
+                await asyncio.to_thread(self.stack.wait_state, call, "answered", "active")
+                await asyncio.to_thread(media.talk, 2.5 * SLOW)
+                out, err = await asyncio.to_thread(caller.communicate)
+                self.assertEqual(caller.returncode, 0, err)
+                self.assertGreater(json.loads(out)["rx_pkts"], 10)
+                self.assertGreater(len(media.received), 10)
+                self.assertTrue(all(len(p) == 172 and p[1] & 127 == 0 for p in media.received))
+                self.assertEqual((await phone.hear("ended"))["reason"], "completed")
+                media.close()
+                await phone.close()
+
+    async def test_aiortc_takes_the_handoff_with_dtls(self):
+        name = "dtls-foreign"
+        token = self.register(name, "dtls")
+        caller = self.caller(name)
+        phone, call = await self.woken(name, token)
+        handoff = await self.handoff(phone)
+        self.assertEqual(handoff["mode"], "dtls")
+        self.assertIn("UDP/TLS/RTP/SAVPF", handoff["sdp"])
+        self.assertIn("a=setup:actpass", handoff["sdp"])
+        self.assertNotIn("rx", handoff)
+        peer = Caller("actpass")
+        await peer.pc.setRemoteDescription(RTCSessionDescription(handoff["sdp"], "offer"))
+        await peer.pc.setLocalDescription(await peer.pc.createAnswer())
+        await phone.say("answer", call=call, sdp=peer.pc.localDescription.sdp)
+        await peer.hears(440)
+        out, err = await asyncio.to_thread(caller.communicate)
+        self.assertEqual(caller.returncode, 0, err)
+        self.assertGreater(json.loads(out)["rx_pkts"], 10)
+        self.assertEqual((await phone.hear("ended"))["reason"], "completed")
+        await peer.pc.close()
+        await phone.close()
+
+    async def test_the_answer_may_come_before_the_sdp(self):
+        name = "dtls-late"
+        token = self.register(name, "dtls")
+        caller = self.caller(name)
+        phone, call = await self.woken(name, token)
+        handoff = await self.handoff(phone)
+        await phone.say("answer", call=call)
+        await phone.say("media", call=call, sdp="v=0\r\nrubbish")
+        self.assertEqual((await phone.hear("error"))["code"], "bad_sdp")
+        peer = Caller("actpass")
+        await peer.pc.setRemoteDescription(RTCSessionDescription(handoff["sdp"], "offer"))
+        await peer.pc.setLocalDescription(await peer.pc.createAnswer())
+        await phone.say("media", call=call, sdp=peer.pc.localDescription.sdp)
+        await peer.hears(440)
+        out, err = await asyncio.to_thread(caller.communicate)
+        self.assertEqual(caller.returncode, 0, err)
+        await peer.pc.close()
+        await phone.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
