@@ -22,9 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CALLER_HZ, PHONE_HZ = 440, 880
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
-         "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-         # The gateway is on loopback; without this a machine with no other interface has no candidate.
-         "--allow-loopback-in-peer-connection"]
+         "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
 class Web(http.server.BaseHTTPRequestHandler):

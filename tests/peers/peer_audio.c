@@ -172,7 +172,7 @@ static size_t rtp_header_len(const uint8_t *p, size_t len) {
 }
 
 void peer_meter_packet(struct peer_meter *m, enum peer_codec codec, const uint8_t *rtp, size_t len) {
-    int16_t pcm[RATE_HZ * 120 / 1000];
+    int16_t pcm[RATE_HZ / 4];
     size_t at = rtp_header_len(rtp, len), n = 0;
     m->packets++;
     if (at == 0)
