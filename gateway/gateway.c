@@ -6,6 +6,7 @@
 #include "gateway/api_devices.h"
 #include "gateway/api_system.h"
 #include "gateway/calls.h"
+#include "gateway/credential.h"
 #include "gateway/privileges.h"
 
 #include <signal.h>
@@ -138,23 +139,12 @@ static struct apns_credential *credential_of(const char *app, bool sandbox, void
 
 static int add_credential(struct gateway *g, unsigned i, struct err_text *et) {
     const struct config_app *app = &g->cfg->apps[i];
+    struct credential c;
     struct err_text why = {""};
-    char *pem = NULL;
-    size_t len = 0;
-    int err = secret_file_read(&pem, &len, app->apns.key_file, &why);
-    struct apns_credential_config cc = {
-        .name = app->name,
-        .host = app->apns.host,
-        .port = (uint16_t)app->apns.port,
-        .ca_file = app->apns.ca_file[0] ? app->apns.ca_file : NULL,
-        .team_id = app->apns.team_id,
-        .key_id = app->apns.key_id,
-        .key_pem = pem,
-        .key_pem_len = len,
-    };
+    int err = credential_read(&c, app, &why);
     if (err == 0)
-        err = apns_credential_add(g->apns, &g->credentials[i], &cc, &why);
-    secret_free(pem, len);
+        err = apns_credential_add(g->apns, &g->credentials[i], &c.apns, &why);
+    credential_wipe(&c);
     g->services[i] = (struct api_push_service){app->name, g->credentials[i]};
     return err == 0 ? 0 : err_say(et, err, "apps[%u] (%s): %s", i, app->name, why.s);
 }

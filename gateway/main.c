@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "gateway/gateway.h"
+#include "gateway/push_doctor.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -17,6 +18,10 @@ static const char usage[] =
     "  check -c FILE                       is the configuration good? exit 0, or 1 and FILE:LINE: KEY: what to mend\n"
     "  route -c FILE --callee X [--caller Y] [--tenant T]\n"
     "                                      which route takes such a call, rule by rule\n"
+    "  push-doctor -c FILE [--app NAME] [--device TOKEN]\n"
+    "                                      goes the way of a push step by step and says what is wrong and how to mend "
+    "it;\n"
+    "                                      with a device token it sends that device one real VoIP push\n"
     "  token new [--scope S]... [--name N] [--tenant T]\n"
     "                                      a new API token, and its line for the configuration\n"
     "                                      (scopes: calls, devices, admin; default: calls and devices)\n"
@@ -26,7 +31,7 @@ static const char usage[] =
 #define SCOPES_MAX 3
 
 struct options {
-    const char *config, *ready_file, *callee, *caller, *tenant, *name;
+    const char *config, *ready_file, *callee, *caller, *tenant, *name, *app, *device;
     const char *scopes[SCOPES_MAX];
     unsigned scope_count;
 };
@@ -86,6 +91,20 @@ static int cmd_route(const struct options *o) {
     return taken ? 0 : 1;
 }
 
+static int cmd_push_doctor(const struct options *o) {
+    struct config *c = NULL;
+    struct err_text et = {""};
+    if (config_load(&c, o->config, &et) != 0) {
+        fprintf(stderr, "%s\n", et.s);
+        return 1;
+    }
+    int err = push_doctor(c, o->app, o->device, &et);
+    config_free(c);
+    if (et.s[0])
+        return fail(et.s);
+    return err == 0 ? 0 : 1;
+}
+
 static int cmd_token(const struct options *o) {
     char token[SECRET_TOKEN_BYTES], hash[SECRET_HASH_BYTES];
     struct buf scopes = {0};
@@ -113,16 +132,18 @@ static const struct command {
 } commands[] = {{"serve", NULL, true, cmd_serve},
                 {"check", NULL, true, cmd_check},
                 {"route", NULL, true, cmd_route},
+                {"push-doctor", NULL, true, cmd_push_doctor},
                 {"token", "new", false, cmd_token}};
 
-enum { OPT_READY = 256, OPT_CALLEE, OPT_CALLER, OPT_TENANT, OPT_SCOPE, OPT_NAME };
+enum { OPT_READY = 256, OPT_CALLEE, OPT_CALLER, OPT_TENANT, OPT_SCOPE, OPT_NAME, OPT_APP, OPT_DEVICE };
 
 static bool parse(struct options *o, int argc, char **argv) {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},        {"ready-file", required_argument, NULL, OPT_READY},
         {"callee", required_argument, NULL, OPT_CALLEE}, {"caller", required_argument, NULL, OPT_CALLER},
         {"tenant", required_argument, NULL, OPT_TENANT}, {"scope", required_argument, NULL, OPT_SCOPE},
-        {"name", required_argument, NULL, OPT_NAME},     {0}};
+        {"name", required_argument, NULL, OPT_NAME},     {"app", required_argument, NULL, OPT_APP},
+        {"device", required_argument, NULL, OPT_DEVICE}, {0}};
     for (int c; (c = getopt_long(argc, argv, "c:", options, NULL)) != -1;) {
         const char **place = c == 'c'          ? &o->config
                              : c == OPT_READY  ? &o->ready_file
@@ -130,6 +151,8 @@ static bool parse(struct options *o, int argc, char **argv) {
                              : c == OPT_CALLER ? &o->caller
                              : c == OPT_TENANT ? &o->tenant
                              : c == OPT_NAME   ? &o->name
+                             : c == OPT_APP    ? &o->app
+                             : c == OPT_DEVICE ? &o->device
                                                : NULL;
         if (c == OPT_SCOPE && o->scope_count < SCOPES_MAX)
             o->scopes[o->scope_count++] = optarg;
