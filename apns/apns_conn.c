@@ -3,54 +3,65 @@
 
 #include "base/addr.h"
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/secret.h"
 
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
-#define BACKOFF_MIN_MS  1000
-#define BACKOFF_MAX_MS  60000
 #define SETUP_MAX_MS    10000 /* DNS, TCP, TLS and SETTINGS together */
 #define USER_TIMEOUT_MS 5000  /* unacknowledged data for so long: the path is dead */
-#define DRAIN_MAX_MS    1000  /* for answers still under way on a connection that is given up */
-#define READ_BYTES      16384
+#define READ_BYTES      32768
+#define PLAIN_BYTES     16384 /* one TLS record */
+#define WRITE_BYTES     32768
+#define PROXY_MAX_BYTES 4096 /* of a proxy's answer */
 
-enum state { STATE_WAITING, STATE_RESOLVING, STATE_CONNECTING, STATE_HANDSHAKE, STATE_UP, STATE_CLOSING };
+enum state { STATE_RESOLVING, STATE_PAUSED, STATE_CONNECTING, STATE_PROXY, STATE_HANDSHAKE, STATE_UP, STATE_CLOSING };
 
 struct apns_conn {
-    struct apns_conn_config cfg;
+    struct apns_conn *prev, *next; /* in the dirty list */
+    struct apns_conns *all;
+    struct apns_link *link;
     enum state state;
+    SSL_CTX *ctx;
+    char *host, *proxy_host, *proxy_auth;
+    uint16_t port, proxy_port;
     uv_getaddrinfo_t resolve;
     uv_connect_t connect;
+    uv_write_t write;
     uv_tcp_t tcp;
     uv_timer_t timer;
-    bool tcp_open, resolving, timer_open, up_told, renew, in_session;
-    uint64_t dialled_ms; /* monotonic */
-    unsigned failures;
-    unsigned next_address; /* rotates over what DNS gave */
+    bool tcp_open, resolving, timer_open, dirty, writing;
+    int sync_error; /* to be told from the loop */
+    uint64_t setup_until_ms;
+    struct addr peer;
     SSL *ssl;
     BIO *in, *out; /* owned by ssl */
-    struct apns_session *session;
-    void (*closed)(void *arg);
-    void *closed_arg;
-    char read_buffer[READ_BYTES];
+    size_t proxy_len, plain_len;
+    char read_buffer[READ_BYTES], write_buffer[WRITE_BYTES];
+    uint8_t plain[PLAIN_BYTES];
 };
 
-static const char renewed[] = "as the peer asked for";
+static void on_timer(uv_timer_t *t);
 
-static void dial(struct apns_conn *c);
-static void drop(struct apns_conn *c, const char *what, const char *detail);
+/* The end */
 
 static void maybe_free(struct apns_conn *c) {
+    struct apns_conns *all = c->all;
     if (c->state != STATE_CLOSING || c->tcp_open || c->resolving || c->timer_open)
         return;
-    void (*closed)(void *) = c->closed;
-    void *arg = c->closed_arg;
+    free(c->host);
+    free(c->proxy_host);
+    if (c->proxy_auth)
+        secret_free(c->proxy_auth, strlen(c->proxy_auth));
+    SSL_CTX_free(c->ctx);
+    secret_wipe(c->plain, sizeof c->plain);
     free(c);
-    closed(arg);
+    all->open--;
+    all->gone(all->arg);
 }
 
 static void on_tcp_closed(uv_handle_t *h) {
@@ -65,150 +76,163 @@ static void on_timer_closed(uv_handle_t *h) {
     maybe_free(c);
 }
 
-static void release(struct apns_conn *c) {
-    c->session = apns_session_free(c->session);
+void apns_conn_hang_up(struct apns_conn *c) {
+    if (c->state == STATE_CLOSING)
+        return;
+    c->state = STATE_CLOSING;
+    apns_link_set_socket(c->link, NULL);
+    c->link = NULL;
+    if (c->dirty)
+        DL_DELETE(c->all->dirty, c);
+    c->dirty = false;
     SSL_free(c->ssl);
     c->ssl = NULL;
-    if (c->tcp_open && !uv_is_closing((uv_handle_t *)&c->tcp))
+    if (c->tcp_open)
         uv_close((uv_handle_t *)&c->tcp, on_tcp_closed);
-}
-
-static void on_redial(uv_timer_t *t) {
-    struct apns_conn *c = t->data;
-    if (c->tcp_open || c->resolving) /* the old socket is still closing */
-        uv_timer_start(t, on_redial, 10, 0);
-    else
-        dial(c);
-}
-
-/* 0, then 1 s .. 60 s doubling, each with up to a quarter of jitter: many quick connects look like an attack to APNs.
- */
-static uint64_t backoff_ms(const struct apns_conn *c) {
-    uint64_t ms = BACKOFF_MIN_MS;
-    uint16_t jitter;
-    if (c->failures == 0)
-        return 0;
-    for (unsigned i = 1; i < c->failures && ms < BACKOFF_MAX_MS; i++)
-        ms *= 2;
-    ms = ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms;
-    random_bytes(&jitter, sizeof jitter);
-    return ms + ms / 4 * jitter / 65536;
+    if (c->resolving)
+        uv_cancel((uv_req_t *)&c->resolve);
+    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 }
 
 static void drop(struct apns_conn *c, const char *what, const char *detail) {
-    bool was_up = c->up_told;
-    if (c->state == STATE_CLOSING || c->state == STATE_WAITING)
+    struct apns_link *l = c->link;
+    if (c->state == STATE_CLOSING)
         return;
-    c->state = STATE_WAITING;
-    c->up_told = c->renew = false;
-    release(c);
-    uint64_t wait_ms = backoff_ms(c), lived_ms = clock_mono_ms() - c->dialled_ms;
-    /* One that came up and went down at once is no reason to hurry: that would be a storm. */
-    if (was_up && lived_ms + wait_ms < BACKOFF_MIN_MS)
-        wait_ms = BACKOFF_MIN_MS - lived_ms;
-    c->failures++;
-    log_warn("apns connection lost", log_s("credential", c->cfg.name), log_s("host", c->cfg.host),
-             log_i("port", c->cfg.port), log_s("what", what), log_s("detail", detail),
-             log_i("retry_ms", (int64_t)wait_ms));
-    uv_timer_start(&c->timer, on_redial, wait_ms, 0);
-    if (was_up)
-        c->cfg.ops.down(c->cfg.arg);
+    apns_conns_tick(c->all);
+    apns_conn_hang_up(c);
+    apns_link_closed(l, what, detail);
 }
 
-/* Writing: session -> TLS -> socket */
-
-struct write {
-    uv_write_t req;
-    char p[];
-};
+/* Writing: link -> TLS -> socket. One write at a time; what does not go out stays with the session, whose window bounds
+ * it. */
 
 static void on_written(uv_write_t *req, int status) {
     struct apns_conn *c = req->data;
-    free(req);
-    if (status < 0 && status != UV_ECANCELED)
+    c->writing = false;
+    if (c->state == STATE_CLOSING)
+        return;
+    if (status < 0)
         drop(c, "write", uv_strerror(status));
+    else
+        apns_conn_touch(c);
 }
 
-static void push_tls(struct apns_conn *c) {
-    size_t pending;
-    while (c->ssl && (pending = BIO_ctrl_pending(c->out)) > 0) {
-        struct write *w = malloc(sizeof *w + pending);
-        if (!w) {
-            drop(c, "write", "out of memory");
-            return;
-        }
-        int n = BIO_read(c->out, w->p, (int)pending);
-        uv_buf_t buf = uv_buf_init(w->p, (unsigned)n);
-        w->req.data = c;
-        int err = uv_write(&w->req, (uv_stream_t *)&c->tcp, &buf, 1, on_written);
-        if (err != 0) {
-            free(w);
-            drop(c, "write", uv_strerror(err));
-            return;
-        }
+static bool send_bytes(struct apns_conn *c, const char *p, size_t len) {
+    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)p, (unsigned)len);
+    int n = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+    if (n == UV_EAGAIN)
+        n = 0;
+    if (n >= 0 && (size_t)n < len) {
+        buf = uv_buf_init((char *)(uintptr_t)p + n, (unsigned)(len - (size_t)n));
+        c->write.data = c;
+        n = uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written);
+        c->writing = n == 0;
     }
+    if (n < 0)
+        drop(c, "write", uv_strerror(n));
+    return n >= 0;
 }
 
-void apns_conn_flush(struct apns_conn *c) {
+static bool push_tls(struct apns_conn *c) {
+    int n;
+    while (!c->writing && (n = BIO_read(c->out, c->write_buffer, sizeof c->write_buffer)) > 0)
+        if (!send_bytes(c, c->write_buffer, (size_t)n))
+            return false;
+    return true;
+}
+
+static bool push_plain(struct apns_conn *c) {
+    size_t len = c->plain_len;
+    c->plain_len = 0;
+    ERR_clear_error();
+    if (len == 0 || SSL_write(c->ssl, c->plain, (int)len) > 0)
+        return true;
+    drop(c, "write", "TLS refused");
+    return false;
+}
+
+/* Frames are small; a TLS record takes many of them. */
+static void flush(struct apns_conn *c) {
     const uint8_t *p;
     ssize_t n;
-    if (!c->session || c->in_session)
+    if (c->state == STATE_HANDSHAKE)
+        push_tls(c);
+    if (c->state != STATE_UP)
         return;
-    c->in_session = true;
-    while ((n = apns_session_output(c->session, &p)) > 0 && SSL_write(c->ssl, p, (int)n) > 0)
-        ;
-    c->in_session = false;
-    push_tls(c);
-    if (n != 0)
-        drop(c, n < 0 ? "http/2" : "write", n < 0 ? "the session ended" : "TLS refused");
-}
-
-/* Reading: socket -> TLS -> session */
-
-static void told_up(struct apns_conn *c) {
-    if (c->up_told || !apns_session_ready(c->session))
-        return;
-    c->up_told = true;
-    c->failures = 0;
-    uv_timer_stop(&c->timer);
-    log_info("apns connected", log_s("credential", c->cfg.name), log_s("host", c->cfg.host), log_i("port", c->cfg.port),
-             log_s("tls", SSL_get_version(c->ssl)));
-    c->cfg.ops.up(c->cfg.arg);
-}
-
-static void read_session(struct apns_conn *c) {
-    uint8_t plain[READ_BYTES];
-    int n, err = 0;
-    /* SSL_get_error below would take for ours what somebody else left in this thread's error queue. */
-    while (ERR_clear_error(), err == 0 && (n = SSL_read(c->ssl, plain, sizeof plain)) > 0) {
-        c->in_session = true;
-        err = apns_session_input(c->session, plain, (size_t)n);
-        c->in_session = false;
+    while (!c->writing && BIO_ctrl_pending(c->out) < WRITE_BYTES && (n = apns_link_output(c->link, &p)) != 0) {
+        if (n < 0) {
+            if (push_plain(c) && push_tls(c))
+                drop(c, "http/2", "the session ended");
+            return;
+        }
+        for (size_t left = (size_t)n; left > 0;) {
+            size_t part = left < PLAIN_BYTES - c->plain_len ? left : PLAIN_BYTES - c->plain_len;
+            memcpy(c->plain + c->plain_len, p + ((size_t)n - left), part);
+            c->plain_len += part;
+            left -= part;
+            if (c->plain_len == PLAIN_BYTES && (!push_plain(c) || !push_tls(c)))
+                return;
+        }
     }
+    if (push_plain(c))
+        push_tls(c);
+}
+
+void apns_conn_touch(struct apns_conn *c) {
+    if (c->dirty || c->state == STATE_CLOSING)
+        return;
+    c->dirty = true;
+    DL_APPEND(c->all->dirty, c);
+}
+
+void apns_conns_flush(struct apns_conns *all) {
+    struct apns_conn *c;
+    apns_conns_tick(all);
+    while ((c = all->dirty)) {
+        DL_DELETE(all->dirty, c);
+        c->dirty = false;
+        flush(c);
+    }
+}
+
+void apns_conns_tick(struct apns_conns *all) {
+    struct apns_time now = {clock_mono_us(), clock_wall_ms()};
+    apns_core_time(all->core, &now);
+}
+
+/* Reading: socket -> TLS -> link */
+
+static const char *tls_error(void) {
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    ERR_clear_error();
+    return text;
+}
+
+static void read_link(struct apns_conn *c) {
+    uint8_t plain[PLAIN_BYTES];
+    int n, err = 0;
+    apns_conns_tick(c->all);
+    /* SSL_get_error below would take for ours what somebody else left in this thread's error queue. */
+    while (ERR_clear_error(), err == 0 && (n = SSL_read(c->ssl, plain, sizeof plain)) > 0)
+        err = apns_link_input(c->link, plain, (size_t)n);
     if (err != 0) {
         drop(c, "http/2", "the peer broke the protocol");
         return;
     }
     int why = SSL_get_error(c->ssl, n);
     if (why == SSL_ERROR_ZERO_RETURN || why == SSL_ERROR_SSL || why == SSL_ERROR_SYSCALL) {
-        const char *text = ERR_reason_error_string(ERR_peek_last_error());
-        ERR_clear_error();
+        const char *text = tls_error();
         drop(c, "tls", why == SSL_ERROR_ZERO_RETURN ? "closed by the peer" : text ? text : "broken");
         return;
     }
-    told_up(c);
-    if (c->up_told)
-        c->cfg.ops.room(c->cfg.arg);
-    apns_conn_flush(c);
-    if (c->renew && apns_session_idle(c->session))
-        drop(c, "renewed", renewed);
+    apns_link_settle(c->link);
 }
 
-static const char *tls_failure(struct apns_conn *c) {
+static const char *handshake_failure(struct apns_conn *c) {
     long verify = SSL_get_verify_result(c->ssl);
     if (verify != X509_V_OK)
         return X509_verify_cert_error_string(verify);
-    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    const char *text = tls_error();
     return text ? text : "handshake failed";
 }
 
@@ -217,12 +241,12 @@ static void handshake(struct apns_conn *c) {
     unsigned alpn_len = 0;
     ERR_clear_error();
     int ret = SSL_do_handshake(c->ssl);
-    push_tls(c);
-    if (!c->ssl)
+    int why = ret == 1 ? SSL_ERROR_NONE : SSL_get_error(c->ssl, ret);
+    if (!push_tls(c))
         return;
     if (ret != 1) {
-        if (SSL_get_error(c->ssl, ret) != SSL_ERROR_WANT_READ)
-            drop(c, "tls", tls_failure(c));
+        if (why != SSL_ERROR_WANT_READ)
+            drop(c, "tls", handshake_failure(c));
         return;
     }
     SSL_get0_alpn_selected(c->ssl, &alpn, &alpn_len);
@@ -230,43 +254,18 @@ static void handshake(struct apns_conn *c) {
         drop(c, "alpn", "the server does not speak HTTP/2 (no ALPN h2)");
         return;
     }
-    if (apns_session_new(&c->session, &c->cfg.ops.session, c->cfg.arg) != 0) {
-        drop(c, "http/2", "out of memory");
-        return;
-    }
     c->state = STATE_UP;
-    apns_conn_flush(c);
-    if (c->ssl)
-        read_session(c);
+    apns_conns_tick(c->all);
+    if (apns_link_connected(c->link, SSL_get_version(c->ssl)) != 0)
+        drop(c, "http/2", "out of memory");
+    else
+        read_link(c);
 }
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
-    struct apns_conn *c = stream->data;
-    if (n < 0) {
-        drop(c, "read", n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
-        return;
-    }
-    if (n == 0 || !c->ssl)
-        return;
-    BIO_write(c->in, buf->base, (int)n);
-    if (c->state == STATE_HANDSHAKE)
-        handshake(c);
-    else if (c->state == STATE_UP)
-        read_session(c);
-}
-
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
-    struct apns_conn *c = h->data;
-    (void)suggested;
-    *buf = uv_buf_init(c->read_buffer, sizeof c->read_buffer);
-}
-
-/* Dialling */
 
 static bool start_tls(struct apns_conn *c) {
     struct addr numeric;
     static const unsigned char alpn[] = "\x02h2";
-    c->ssl = SSL_new(c->cfg.ctx);
+    c->ssl = SSL_new(c->ctx);
     c->in = BIO_new(BIO_s_mem());
     c->out = BIO_new(BIO_s_mem());
     if (!c->ssl || !c->in || !c->out) {
@@ -277,13 +276,87 @@ static bool start_tls(struct apns_conn *c) {
     SSL_set_bio(c->ssl, c->in, c->out);
     SSL_set_connect_state(c->ssl);
     SSL_set_alpn_protos(c->ssl, alpn, sizeof alpn - 1);
-    if (addr_parse(&numeric, c->cfg.host, 0) == 0)
-        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(c->ssl), c->cfg.host) == 1;
+    if (addr_parse(&numeric, c->host, 0) == 0)
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(c->ssl), c->host) == 1;
     /* SSL_set_tlsext_host_name, without its cast that takes the const away. */
-    void *sni = (void *)(uintptr_t)c->cfg.host;
+    void *sni = (void *)(uintptr_t)c->host;
     return SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, sni) == 1 &&
-           SSL_set1_host(c->ssl, c->cfg.host) == 1;
+           SSL_set1_host(c->ssl, c->host) == 1;
 }
+
+static void begin_tls(struct apns_conn *c, const char *early, size_t early_len) {
+    if (!start_tls(c)) {
+        drop(c, "tls", "out of memory");
+        return;
+    }
+    c->state = STATE_HANDSHAKE;
+    if (early_len)
+        BIO_write(c->in, early, (int)early_len);
+    handshake(c);
+}
+
+/* The proxy (RFC 9110 9.3.6) */
+
+static void ask_proxy(struct apns_conn *c) {
+    const char *open = strchr(c->host, ':') ? "[" : "", *close = *open ? "]" : "";
+    int n = snprintf(c->write_buffer, sizeof c->write_buffer,
+                     "CONNECT %s%s%s:%u HTTP/1.1\r\nHost: %s%s%s:%u\r\n%s%s%s\r\n", open, c->host, close, c->port, open,
+                     c->host, close, c->port, c->proxy_auth ? "Proxy-Authorization: " : "",
+                     c->proxy_auth ? c->proxy_auth : "", c->proxy_auth ? "\r\n" : "");
+    c->state = STATE_PROXY;
+    if (n >= (int)sizeof c->write_buffer)
+        drop(c, "proxy", "the request is too long");
+    else
+        send_bytes(c, c->write_buffer, (size_t)n);
+}
+
+/* The answer collects in `plain`, which TLS does not need yet. */
+static void read_proxy(struct apns_conn *c, const char *p, size_t len) {
+    char line[64];
+    if (len > PROXY_MAX_BYTES - c->proxy_len) {
+        drop(c, "proxy", "its answer is too long");
+        return;
+    }
+    memcpy(c->plain + c->proxy_len, p, len);
+    c->proxy_len += len;
+    const char *head = (const char *)c->plain, *end = memmem(head, c->proxy_len, "\r\n\r\n", 4);
+    if (!end)
+        return;
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(head, "\r"), head);
+    if (strncmp(line, "HTTP/1.", 7) != 0 || strlen(line) < 12 || line[8] != ' ' || line[9] != '2') {
+        drop(c, "proxy", line);
+        return;
+    }
+    size_t used = (size_t)(end + 4 - head);
+    begin_tls(c, end + 4, c->proxy_len - used);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
+    struct apns_conn *c = stream->data;
+    if (n < 0) {
+        drop(c, "read", n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
+        return;
+    }
+    if (n == 0)
+        return;
+    if (c->state == STATE_PROXY) {
+        read_proxy(c, buf->base, (size_t)n);
+        return;
+    }
+    BIO_write(c->in, buf->base, (int)n);
+    if (c->state == STATE_HANDSHAKE)
+        handshake(c);
+    else if (c->state == STATE_UP)
+        read_link(c);
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
+    struct apns_conn *c = h->data;
+    (void)suggested;
+    *buf = uv_buf_init(c->read_buffer, sizeof c->read_buffer);
+}
+
+/* Dialling */
 
 static void on_connected(uv_connect_t *req, int status) {
     struct apns_conn *c = req->data;
@@ -297,103 +370,112 @@ static void on_connected(uv_connect_t *req, int status) {
     uv_tcp_nodelay(&c->tcp, 1);
     if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
-    if (!start_tls(c)) {
-        drop(c, "tls", "out of memory");
-        return;
-    }
-    c->state = STATE_HANDSHAKE;
     uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-    handshake(c);
+    if (c->proxy_host)
+        ask_proxy(c);
+    else
+        begin_tls(c, NULL, 0);
 }
 
-static const struct addrinfo *pick(struct apns_conn *c, const struct addrinfo *list) {
-    unsigned count = 0;
-    for (const struct addrinfo *a = list; a; a = a->ai_next)
-        count++;
-    unsigned skip = c->next_address++ % count;
-    while (skip-- > 0)
-        list = list->ai_next;
-    return list;
+static void connect_peer(struct apns_conn *c) {
+    c->state = STATE_CONNECTING;
+    uv_tcp_init(c->all->loop, &c->tcp);
+    c->tcp.data = c;
+    c->tcp_open = true;
+    c->connect.data = c;
+    int err = uv_tcp_connect(&c->connect, &c->tcp, &c->peer.u.sa, on_connected);
+    if (err != 0)
+        drop(c, "connect", uv_strerror(err));
+}
+
+/* One timer for all that is waited for: a sync error to be told, the booked time of a dial, the end of patience. */
+static void on_timer(uv_timer_t *t) {
+    struct apns_conn *c = t->data;
+    uint64_t now_ms = clock_mono_ms();
+    if (c->sync_error) {
+        drop(c, "dns", uv_strerror(c->sync_error));
+        return;
+    }
+    if (c->state == STATE_PAUSED) {
+        c->setup_until_ms = now_ms + SETUP_MAX_MS;
+        connect_peer(c);
+        if (c->state == STATE_CLOSING)
+            return;
+    }
+    apns_conns_tick(c->all);
+    if (c->state == STATE_UP && apns_link_is_up(c->link))
+        return;
+    if (now_ms >= c->setup_until_ms)
+        drop(c, "setup", "no answer in 10 s (DNS, TCP, TLS and SETTINGS)");
+    else
+        uv_timer_start(t, on_timer, c->setup_until_ms - now_ms, 0);
 }
 
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list) {
     struct apns_conn *c = req->data;
+    struct addr found[APNS_ADDRESS_MAX];
+    unsigned count = 0;
+    uint64_t wait_ms;
     c->resolving = false;
     if (c->state != STATE_RESOLVING) {
         uv_freeaddrinfo(list);
         maybe_free(c);
         return;
     }
-    if (status < 0 || !list) {
-        uv_freeaddrinfo(list);
-        drop(c, "dns", uv_strerror(status));
+    for (const struct addrinfo *a = status < 0 ? NULL : list; a && count < APNS_ADDRESS_MAX; a = a->ai_next)
+        addr_from_sockaddr(&found[count++], a->ai_addr);
+    uv_freeaddrinfo(list);
+    if (count == 0) {
+        drop(c, "dns", status < 0 ? uv_strerror(status) : "the name has no address");
         return;
     }
-    c->state = STATE_CONNECTING;
-    uv_tcp_init(c->cfg.loop, &c->tcp);
-    c->tcp.data = c;
-    c->tcp_open = true;
-    c->connect.data = c;
-    int err = uv_tcp_connect(&c->connect, &c->tcp, pick(c, list)->ai_addr, on_connected);
-    uv_freeaddrinfo(list);
-    if (err != 0)
-        drop(c, "connect", uv_strerror(err));
+    apns_conns_tick(c->all);
+    c->peer = found[apns_link_choose(c->link, found, count, &wait_ms)];
+    c->state = STATE_PAUSED;
+    if (wait_ms == 0)
+        connect_peer(c);
+    else
+        uv_timer_start(&c->timer, on_timer, wait_ms, 0);
 }
 
-static void on_setup_timeout(uv_timer_t *t) {
-    struct apns_conn *c = t->data;
-    drop(c, "setup", "no answer in 10 s (DNS, TCP, TLS and SETTINGS)");
+static char *copy(const char *s) {
+    return s ? strdup(s) : NULL;
 }
 
-static void dial(struct apns_conn *c) {
+int apns_conn_dial(struct apns_conns *all, const struct apns_route *route, struct apns_link *l) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
-    char port[8];
-    snprintf(port, sizeof port, "%u", c->cfg.port);
-    c->state = STATE_RESOLVING;
-    c->dialled_ms = clock_mono_ms();
-    c->resolve.data = c;
-    uv_timer_start(&c->timer, on_setup_timeout, SETUP_MAX_MS, 0);
-    int err = uv_getaddrinfo(c->cfg.loop, &c->resolve, on_resolved, c->cfg.host, port, &hints);
-    c->resolving = err == 0;
-    if (err != 0)
-        drop(c, "dns", uv_strerror(err));
-}
-
-int apns_conn_new(struct apns_conn **cp, const struct apns_conn_config *cfg) {
     struct apns_conn *c = calloc(1, sizeof *c);
+    char port[8];
     if (!c)
         return E_NOMEM;
-    c->cfg = *cfg;
-    uv_timer_init(cfg->loop, &c->timer);
-    c->timer.data = c;
+    c->host = copy(route->host);
+    c->proxy_host = copy(route->proxy_host);
+    c->proxy_auth = copy(route->proxy_auth);
+    if (!c->host || (route->proxy_host && !c->proxy_host) || (route->proxy_auth && !c->proxy_auth)) {
+        free(c->host);
+        free(c->proxy_host);
+        free(c->proxy_auth);
+        free(c);
+        return E_NOMEM;
+    }
+    c->all = all;
+    c->link = l;
+    c->port = route->port;
+    c->proxy_port = route->proxy_port;
+    SSL_CTX_up_ref(route->ctx);
+    c->ctx = route->ctx;
+    all->open++;
+    apns_link_set_socket(l, c);
+    uv_timer_init(all->loop, &c->timer);
+    c->timer.data = c->resolve.data = c;
     c->timer_open = true;
-    *cp = c;
-    dial(c);
+    c->state = STATE_RESOLVING;
+    c->setup_until_ms = clock_mono_ms() + SETUP_MAX_MS;
+    uint16_t to = c->proxy_host ? c->proxy_port : c->port;
+    snprintf(port, sizeof port, "%u", to);
+    c->sync_error =
+        uv_getaddrinfo(all->loop, &c->resolve, on_resolved, c->proxy_host ? c->proxy_host : c->host, port, &hints);
+    c->resolving = c->sync_error == 0;
+    uv_timer_start(&c->timer, on_timer, c->sync_error ? 0 : SETUP_MAX_MS, 0);
     return 0;
-}
-
-void apns_conn_close(struct apns_conn *c, void (*closed)(void *arg), void *arg) {
-    c->closed = closed;
-    c->closed_arg = arg;
-    c->state = STATE_CLOSING;
-    release(c);
-    if (c->resolving)
-        uv_cancel((uv_req_t *)&c->resolve);
-    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
-}
-
-struct apns_session *apns_conn_session(const struct apns_conn *c) {
-    return c->up_told ? c->session : NULL;
-}
-
-static void on_drain_timeout(uv_timer_t *t) {
-    drop(t->data, "renewed", renewed);
-}
-
-void apns_conn_renew(struct apns_conn *c) {
-    if (c->state != STATE_UP || c->renew)
-        return;
-    c->renew = true;
-    apns_session_drain(c->session);
-    uv_timer_start(&c->timer, on_drain_timeout, apns_session_idle(c->session) ? 0 : DRAIN_MAX_MS, 0);
 }

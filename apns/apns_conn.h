@@ -1,41 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A TCP and TLS connection to one APNs address on libuv, with its HTTP/2 session: DNS before each connect, certificate
- * and name verified, ALPN h2, back-off with jitter. Reconnects by itself until closed. Thread: the loop's. */
+/* One dial of a link on libuv: DNS, TCP, an HTTP proxy if there is one, TLS with the certificate and name verified and
+ * ALPN h2; then bytes both ways between socket and link. The only file pair with sockets. Thread: the loop's. */
 #ifndef APNS_APNS_CONN_H
 #define APNS_APNS_CONN_H
 
-#include "apns/apns_session.h"
+#include "apns/apns_core.h"
 
 #include <openssl/ssl.h>
 #include <uv.h>
 
 struct apns_conn;
 
-struct apns_conn_ops {
-    void (*up)(void *arg);   /* requests may be submitted */
-    void (*room)(void *arg); /* the peer said something: a stream or window may have become free */
-    void (*down)(void *arg); /* all that was under way and not answered is of unknown fate; a reconnect is planned */
-    struct apns_session_ops session;
+/* How a credential's connections are made; owned by the credential. */
+struct apns_route {
+    SSL_CTX *ctx;
+    char *host;
+    uint16_t port;
+    char *proxy_host; /* NULL: none */
+    uint16_t proxy_port;
+    char *proxy_auth; /* the value of Proxy-Authorization, or NULL; secret */
 };
 
-struct apns_conn_config {
+/* What the connections of a client share. */
+struct apns_conns {
     uv_loop_t *loop;
-    SSL_CTX *ctx;            /* outlives the connection */
-    const char *host, *name; /* copied by reference: outlive the connection */
-    uint16_t port;
-    struct apns_conn_ops ops;
+    struct apns_core *core;
+    unsigned open;
+    struct apns_conn *dirty; /* these have something to write */
+    void (*gone)(void *arg); /* one was closed and freed */
     void *arg;
 };
 
-int apns_conn_new(struct apns_conn **cp, const struct apns_conn_config *cfg);
-/* Asynchronous end: closed(arg) comes from the loop, the connection is then freed. No other callback comes any more. */
-void apns_conn_close(struct apns_conn *c, void (*closed)(void *arg), void *arg);
-/* NULL while not up. */
-struct apns_session *apns_conn_session(const struct apns_conn *c);
-/* Write out what the session has to say; call after submitting. */
-void apns_conn_flush(struct apns_conn *c);
-/* Give this connection up and dial anew (after a reason that says so). What is under way has a moment to be answered
- * first; new requests wait for the next connection. Also from inside a session callback. */
-void apns_conn_renew(struct apns_conn *c);
+/* Tell the core what time it is. */
+void apns_conns_tick(struct apns_conns *all);
+/* Write what the links have to say. */
+void apns_conns_flush(struct apns_conns *all);
+
+/* The route outlives the dial's start; what it holds is taken over. Failures are told to the link later. Returns 0 or
+ * E_NOMEM: then nothing will be told. */
+int apns_conn_dial(struct apns_conns *all, const struct apns_route *route, struct apns_link *l);
+/* The link has something to say. */
+void apns_conn_touch(struct apns_conn *c);
+/* Close; the link is named no more. */
+void apns_conn_hang_up(struct apns_conn *c);
 
 #endif

@@ -1,12 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apns/apns_preflight.h"
 
-#include <jansson.h>
+#include "apns/apns_json.h"
+
 #include <string.h>
 
+/* What the topic of each type ends in behind the bundle id. */
+static const struct {
+    const char *name, *suffix;
+} types[APNS_TYPES] = {
+    [APNS_TYPE_VOIP] = {"voip", ".voip"},
+    [APNS_TYPE_ALERT] = {"alert", ""},
+    [APNS_TYPE_BACKGROUND] = {"background", ""},
+    [APNS_TYPE_PUSHTOTALK] = {"pushtotalk", ".voip-ptt"},
+    [APNS_TYPE_LOCATION] = {"location", ".location-query"},
+    [APNS_TYPE_COMPLICATION] = {"complication", ".complication"},
+    [APNS_TYPE_FILEPROVIDER] = {"fileprovider", ".pushkit.fileprovider"},
+    [APNS_TYPE_MDM] = {"mdm", ""},
+    [APNS_TYPE_LIVEACTIVITY] = {"liveactivity", ".push-type.liveactivity"},
+    [APNS_TYPE_CONTROLS] = {"controls", ".push-type.controls"},
+    [APNS_TYPE_WIDGETS] = {"widgets", ".push-type.widgets"},
+};
+
 const char *apns_push_type_name(enum apns_push_type t) {
-    static const char *const names[] = {"voip", "alert", "background"};
-    return names[t];
+    return types[t].name;
 }
 
 static int check_token(const struct apns_push *p, struct err_text *et) {
@@ -25,15 +42,22 @@ static int check_id(const struct apns_push *p, struct err_text *et) {
     return 0;
 }
 
+static bool ends_in(const char *topic, const char *suffix) {
+    size_t len = strlen(topic), n = strlen(suffix);
+    return len > n && strcmp(topic + len - n, suffix) == 0;
+}
+
 static int check_topic(const struct apns_push *p, struct err_text *et) {
-    size_t len = strlen(p->topic);
-    bool voip = len > 5 && strcmp(p->topic + len - 5, ".voip") == 0;
-    if (len == 0)
+    const char *suffix = types[p->type].suffix, *name = types[p->type].name;
+    if (p->topic[0] == 0)
         return err_say(et, E_INVAL, "topic: empty; the app's bundle id is meant");
-    if (p->type == APNS_TYPE_VOIP && !voip)
-        return err_say(et, E_INVAL, "topic: \"%s\" does not end in .voip, as a voip push needs", p->topic);
-    if (p->type != APNS_TYPE_VOIP && voip)
-        return err_say(et, E_INVAL, "topic: \"%s\" is for voip pushes only", p->topic);
+    if (strlen(p->topic) > APNS_TOPIC_MAX_CHARS)
+        return err_say(et, E_INVAL, "topic: longer than %d characters", APNS_TOPIC_MAX_CHARS);
+    if (*suffix && !ends_in(p->topic, suffix))
+        return err_say(et, E_INVAL, "topic: \"%s\" does not end in %s, as a %s push needs", p->topic, suffix, name);
+    for (int i = 0; i < APNS_TYPES && !*suffix; i++)
+        if (*types[i].suffix && ends_in(p->topic, types[i].suffix))
+            return err_say(et, E_INVAL, "topic: \"%s\" is for %s pushes only", p->topic, types[i].name);
     return 0;
 }
 
@@ -47,19 +71,24 @@ static int check_priority(const struct apns_push *p, struct err_text *et) {
 
 static int check_payload(const struct apns_push *p, struct err_text *et) {
     size_t max = p->type == APNS_TYPE_VOIP ? APNS_VOIP_PAYLOAD_MAX_BYTES : APNS_PAYLOAD_MAX_BYTES;
-    json_error_t why;
     if (p->payload_len == 0 || p->payload_len > max)
         return err_say(et, E_INVAL, "payload: %zu bytes; a %s push has 1 to %zu", p->payload_len,
                        apns_push_type_name(p->type), max);
-    json_t *o = json_loadb(p->payload, p->payload_len, 0, &why);
-    bool good = json_is_object(o);
-    json_decref(o);
-    return good ? 0 : err_say(et, E_INVAL, "payload: not a JSON object: %s", o ? "another type" : why.text);
+    const char *wrong = apns_json_object_check(p->payload, p->payload_len);
+    return wrong ? err_say(et, E_INVAL, "payload: not a JSON object: %s", wrong) : 0;
+}
+
+static int check_kind(const struct apns_push *p, struct err_text *et) {
+    if ((unsigned)p->type >= APNS_TYPES)
+        return err_say(et, E_INVAL, "type: %d is none", (int)p->type);
+    if ((unsigned)p->lane >= APNS_LANES)
+        return err_say(et, E_INVAL, "lane: %d is none", (int)p->lane);
+    return 0;
 }
 
 int apns_preflight(const struct apns_push *p, struct err_text *et) {
-    int (*const checks[])(const struct apns_push *, struct err_text *) = {check_token, check_id, check_topic,
-                                                                          check_priority, check_payload};
+    int (*const checks[])(const struct apns_push *, struct err_text *) = {check_token, check_kind,     check_id,
+                                                                          check_topic, check_priority, check_payload};
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         int err = checks[i](p, et);
         if (err != 0)

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apns/apns_session.h"
 
+#include "apns/apns_mem.h"
+
 #include <jansson.h>
 #include <nghttp2/nghttp2.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
-#define HEADERS_MAX 12
+#define HEADERS_MAX         12
+#define STREAMS_SPARE_MAX   1024 /* kept for the next requests: no allocation for each */
+#define RETRY_AFTER_MAX_S   86400
+#define UNIQUE_ID_MAX_BYTES 64
 
 struct stream {
     struct stream *prev, *next;
@@ -18,18 +24,21 @@ struct stream {
     size_t payload_len, payload_at;
     int status;
     bool answered, refused;
-    char apns_id[UUID_BYTES];
-    char body[APNS_RESPONSE_MAX_BYTES];
+    char apns_id[UUID_BYTES], unique_id[UNIQUE_ID_MAX_BYTES];
+    uint32_t retry_after_s;
     size_t body_len;
+    char body[APNS_RESPONSE_MAX_BYTES]; /* last: it is not cleared */
 };
 
 struct apns_session {
     nghttp2_session *h2;
+    struct apns_mem memory; /* of h2 */
     struct apns_session_ops ops;
     void *arg;
     bool settings_seen, proven, going_away;
     bool inside; /* of nghttp2: a callback runs */
-    struct stream *streams;
+    struct stream *streams, *spare;
+    unsigned spare_count;
     unsigned open_streams;
     size_t unsent_bytes; /* of payloads submitted */
     uint64_t requests;
@@ -39,10 +48,16 @@ static struct stream *stream_of(nghttp2_session *h2, int32_t id) {
     return nghttp2_session_get_stream_user_data(h2, id);
 }
 
+/* Retry-After in its first form (RFC 9110 10.2.3); a date counts as nothing. */
+static uint32_t seconds(const char *text) {
+    unsigned long n = strspn(text, "0123456789") == strlen(text) ? strtoul(text, NULL, 10) : 0;
+    return n < RETRY_AFTER_MAX_S ? (uint32_t)n : RETRY_AFTER_MAX_S;
+}
+
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
                      const uint8_t *value, size_t value_len, uint8_t flags, void *arg) {
     struct stream *st = stream_of(h2, frame->hd.stream_id);
-    char text[UUID_BYTES];
+    char text[UNIQUE_ID_MAX_BYTES];
     (void)flags;
     (void)arg;
     if (!st || value_len >= sizeof text)
@@ -51,8 +66,12 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
     text[value_len] = 0;
     if (name_len == 7 && memcmp(name, ":status", 7) == 0)
         st->status = atoi(text);
-    else if (name_len == 7 && memcmp(name, "apns-id", 7) == 0)
-        memcpy(st->apns_id, text, sizeof text);
+    else if (name_len == 7 && memcmp(name, "apns-id", 7) == 0 && value_len < sizeof st->apns_id)
+        memcpy(st->apns_id, text, value_len + 1);
+    else if (name_len == 14 && memcmp(name, "apns-unique-id", 14) == 0)
+        memcpy(st->unique_id, text, value_len + 1);
+    else if (name_len == 11 && memcmp(name, "retry-after", 11) == 0)
+        st->retry_after_s = seconds(text);
     return 0;
 }
 
@@ -79,7 +98,8 @@ static json_t *parse_body(const char *p, size_t len, const char **reason, uint64
 }
 
 static void answer(struct apns_session *s, struct stream *st) {
-    struct apns_answer a = {.status = st->status, .apns_id = st->apns_id};
+    struct apns_answer a = {
+        .status = st->status, .apns_id = st->apns_id, .unique_id = st->unique_id, .retry_after_s = st->retry_after_s};
     json_t *body = parse_body(st->body, st->body_len, &a.reason, &a.timestamp_ms);
     /* Any answer but one about the provider token proves the token good; a server in trouble proves nothing. */
     if (st->status < 500 && st->status != 403 &&
@@ -114,6 +134,29 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *arg) 
     return 0;
 }
 
+/* A body has room for what a strange server might say, so streams are large and kept for the next request. */
+static struct stream *stream_get(struct apns_session *s) {
+    struct stream *st = s->spare;
+    if (st) {
+        LL_DELETE(s->spare, st);
+        s->spare_count--;
+    } else {
+        st = malloc(sizeof *st);
+    }
+    if (st)
+        memset(st, 0, offsetof(struct stream, body));
+    return st;
+}
+
+static void stream_put(struct apns_session *s, struct stream *st) {
+    if (s->spare_count < STREAMS_SPARE_MAX) {
+        LL_PREPEND(s->spare, st);
+        s->spare_count++;
+    } else {
+        free(st);
+    }
+}
+
 static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void *arg) {
     struct apns_session *s = arg;
     struct stream *st = stream_of(h2, id);
@@ -128,7 +171,7 @@ static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void 
         answer(s, st);
     else
         s->ops.lost(st->tag, st->refused || code == NGHTTP2_REFUSED_STREAM, s->arg);
-    free(st);
+    stream_put(s, st);
     return 0;
 }
 
@@ -147,6 +190,22 @@ static ssize_t read_payload(nghttp2_session *h2, int32_t id, uint8_t *out, size_
     return (ssize_t)n;
 }
 
+static void *mem_get(size_t size, void *m) {
+    return apns_mem_get(m, size);
+}
+
+static void mem_put(void *p, void *m) {
+    apns_mem_put(m, p);
+}
+
+static void *mem_zeroed(size_t count, size_t size, void *m) {
+    return apns_mem_zeroed(m, count, size);
+}
+
+static void *mem_resize(void *p, size_t size, void *m) {
+    return apns_mem_resize(m, p, size);
+}
+
 int apns_session_new(struct apns_session **sp, const struct apns_session_ops *ops, void *arg) {
     const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0}};
     nghttp2_session_callbacks *cbs = NULL;
@@ -157,13 +216,14 @@ int apns_session_new(struct apns_session **sp, const struct apns_session_ops *op
         goto out;
     s->ops = *ops;
     s->arg = arg;
+    nghttp2_mem memory = {&s->memory, mem_get, mem_put, mem_zeroed, mem_resize}; /* copied */
     nghttp2_session_callbacks_set_on_header_callback(cbs, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cbs, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cbs, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(cbs, on_stream_close);
     /* nghttp2's own default lets 100 streams out before the SETTINGS are here; APNs starts at one. */
     nghttp2_option_set_peer_max_concurrent_streams(option, 1);
-    if (nghttp2_session_client_new2(&s->h2, cbs, s, option) == 0 &&
+    if (nghttp2_session_client_new3(&s->h2, cbs, s, option, &memory) == 0 &&
         nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, settings, 1) == 0)
         err = 0;
 out:
@@ -183,6 +243,10 @@ struct apns_session *apns_session_free(struct apns_session *s) {
     DL_FOREACH_SAFE(s->streams, st, next) {
         free(st);
     }
+    LL_FOREACH_SAFE(s->spare, st, next) {
+        free(st);
+    }
+    apns_mem_free(&s->memory);
     free(s);
     return NULL;
 }
@@ -191,13 +255,29 @@ bool apns_session_ready(const struct apns_session *s) {
     return s->settings_seen && !s->going_away;
 }
 
+void apns_session_trust(struct apns_session *s) {
+    s->proven = true;
+}
+
+uint32_t apns_session_limit(const struct apns_session *s) {
+    return s->proven ? nghttp2_session_get_remote_settings(s->h2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) : 1;
+}
+
+uint32_t apns_session_open(const struct apns_session *s) {
+    return s->open_streams;
+}
+
+int32_t apns_session_window(const struct apns_session *s) {
+    return nghttp2_session_get_remote_window_size(s->h2);
+}
+
+void apns_session_ping(struct apns_session *s) {
+    nghttp2_submit_ping(s->h2, NGHTTP2_FLAG_NONE, NULL);
+}
+
 bool apns_session_has_room(const struct apns_session *s, size_t payload_len) {
-    if (!apns_session_ready(s) || s->inside)
-        return false;
-    uint32_t limit =
-        s->proven ? nghttp2_session_get_remote_settings(s->h2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) : 1;
-    return s->open_streams < limit &&
-           nghttp2_session_get_remote_window_size(s->h2) >= (int64_t)(s->unsent_bytes + payload_len) &&
+    return apns_session_ready(s) && !s->inside && s->open_streams < apns_session_limit(s) &&
+           apns_session_window(s) >= (int64_t)(s->unsent_bytes + payload_len) &&
            nghttp2_session_check_request_allowed(s->h2);
 }
 
@@ -215,10 +295,12 @@ int apns_session_submit(struct apns_session *s, const struct apns_request *r, vo
     size_t n = 0;
     if (!apns_session_has_room(s, r->payload_len))
         return s->going_away ? E_CLOSED : E_FULL;
-    struct stream *st = calloc(1, sizeof *st);
+    struct stream *st = stream_get(s);
     if (!st)
         return E_NOMEM;
-    *st = (struct stream){.tag = tag, .payload = r->payload, .payload_len = r->payload_len};
+    st->tag = tag;
+    st->payload = r->payload;
+    st->payload_len = r->payload_len;
     /* What differs in every push stays out of the peer's small HPACK table; the ids go in once, with the first request.
      */
     bool first = s->requests++ == 0;
@@ -227,7 +309,8 @@ int apns_session_submit(struct apns_session *s, const struct apns_request *r, vo
     nv[n++] = field(":scheme", "https", true);
     nv[n++] = field(":path", path, false);
     nv[n++] = field(":authority", r->authority, true);
-    nv[n++] = field("authorization", r->authorization, true);
+    if (r->authorization)
+        nv[n++] = field("authorization", r->authorization, true);
     nv[n++] = field("apns-push-type", r->push_type, true);
     nv[n++] = field("apns-topic", r->topic, true);
     nv[n++] = field("apns-priority", r->priority, true);
@@ -238,7 +321,7 @@ int apns_session_submit(struct apns_session *s, const struct apns_request *r, vo
     nghttp2_data_provider body = {.source.ptr = st, .read_callback = read_payload};
     int32_t id = nghttp2_submit_request(s->h2, NULL, nv, n, &body, st);
     if (id < 0) {
-        free(st);
+        stream_put(s, st);
         return id == NGHTTP2_ERR_NOMEM ? E_NOMEM : E_CLOSED;
     }
     st->id = id;

@@ -16,7 +16,8 @@ struct apns_session;
 
 /* What a stream carries; all pointers stay valid until its answer or its loss was told. */
 struct apns_request {
-    const char *authority, *token, *authorization, *topic, *push_type, *priority, *expiration, *apns_id, *collapse_id;
+    const char *authority, *token, *topic, *push_type, *priority, *expiration, *apns_id;
+    const char *authorization, *collapse_id; /* may be NULL */
     const char *payload;
     size_t payload_len;
 };
@@ -26,6 +27,8 @@ struct apns_answer {
     const char *reason;    /* "" when the body names none */
     uint64_t timestamp_ms; /* 410 */
     const char *apns_id;   /* "" when not echoed */
+    const char *unique_id; /* sandbox; "" when absent */
+    uint32_t retry_after_s;
 };
 
 struct apns_session_ops {
@@ -44,6 +47,15 @@ int apns_session_new(struct apns_session **sp, const struct apns_session_ops *op
 struct apns_session *apns_session_free(struct apns_session *s);
 /* TLS is up and the peer's SETTINGS are here, and it takes new streams. */
 bool apns_session_ready(const struct apns_session *s);
+/* The peer knows us by our certificate: its limit holds from the start. */
+void apns_session_trust(struct apns_session *s);
+/* Streams that may be open at once, and how many are. */
+uint32_t apns_session_limit(const struct apns_session *s);
+uint32_t apns_session_open(const struct apns_session *s);
+/* What the peer's windows let out now, bytes. */
+int32_t apns_session_window(const struct apns_session *s);
+/* Ask for a sign of life: what comes back counts as input. */
+void apns_session_ping(struct apns_session *s);
 /* Is a stream free, and window for so many bytes beyond those that wait to be written? */
 bool apns_session_has_room(const struct apns_session *s, size_t payload_len);
 /* Returns 0, E_FULL (no room), E_NOMEM, E_CLOSED. */

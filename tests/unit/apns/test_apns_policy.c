@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lanes, answers, breakers and environments of the core, on a fake clock. */
+#include "tests/unit/apns/core_fixture.h"
+
+#define BAD "dead"
+
+/* Bad tokens are refused, and cost the connection all streams but one until the next good answer. */
+static void cut_for_bad_tokens(struct world *w, struct request *r) {
+    bool bad = strncmp(r->token, BAD, strlen(BAD)) == 0;
+    say_streams(r->peer, bad ? 1 : STREAMS_MAX);
+    respond(r, bad ? 400 : 200, bad ? "BadDeviceToken" : "");
+    w->counter += bad;
+}
+
+static void bad_tokens_on_the_probe_lane_never_touch_the_rings(void **state) {
+    struct world *w = *state;
+    prove(w);
+    w->react = cut_for_bad_tokens;
+    for (unsigned i = 0; i < 5000; i++) {
+        char token[16];
+        snprintf(token, sizeof token, "%s%04x", BAD, i);
+        if (i % 100 == 0)
+            push_to(w, i, APNS_LANE_PROBE, token, 30000);
+        else
+            push(w, i);
+        if (i % 5 == 4)
+            advance(w, 20);
+    }
+    advance(w, 1000);
+    assert_int_equal(w->counter, 50);
+    for (unsigned i = 0; i < w->request_count; i++) {
+        const struct request *r = &w->requests[i];
+        bool probe = r->number % 100 == 0;
+        assert_int_equal(r->peer->lane, probe ? APNS_LANE_PROBE : APNS_LANE_RING);
+        assert_int_equal(w->results[r->number].calls, 1);
+        if (!probe)
+            assert_true(w->results[r->number].at_ms <= r->at_ms);
+    }
+    assert_int_equal(w->request_count, 5000);
+}
+
+static void silent_on_probe(struct world *w, struct request *r) {
+    (void)w;
+    if (r->peer->lane == APNS_LANE_RING)
+        respond(r, 200, "");
+}
+
+static void a_probe_without_an_answer_is_hedged_on_the_ring_lane(void **state) {
+    struct world *w = *state;
+    prove(w);
+    push_to(w, 0, APNS_LANE_PROBE, NULL, 30000);
+    advance(w, 2000);
+    assert_int_equal(w->results[0].status, 200);
+    w->react = silent_on_probe;
+    push_to(w, 1, APNS_LANE_PROBE, NULL, 30000);
+    advance(w, 299);
+    assert_int_equal(w->results[1].calls, 0);
+    advance(w, 10);
+    assert_int_equal(w->results[1].status, 200);
+    assert_true(w->results[1].hedged);
+}
+
+static void cut_first_ring(struct world *w, struct request *r) {
+    if (r->number == 0)
+        say_streams(r->peer, 1);
+    if (r->number == 0)
+        respond(r, 400, "DeviceTokenNotForTopic");
+    else if (r->number == 1)
+        w->counter = r->peer->index; /* not answered yet */
+    else
+        respond(r, 200, "");
+}
+
+static void a_ring_connection_cut_to_one_stream_gets_one_ring_and_its_sibling_the_rest(void **state) {
+    struct world *w = *state;
+    prove(w);
+    w->react = cut_first_ring;
+    push(w, 0);
+    advance(w, 10);
+    const struct peer *cut = w->requests[0].peer;
+    assert_int_equal(w->results[0].verdict, APNS_TOKEN_MISFILED);
+    for (unsigned i = 1; i < 20; i++)
+        push(w, i);
+    turn(w);
+    assert_int_equal(w->counter, cut->index);
+    for (unsigned i = 2; i < 20; i++)
+        assert_int_equal(w->results[i].status, 200);
+}
+
+static void refuse_credential(struct world *w, struct request *r) {
+    (void)w;
+    respond(r, 403, "InvalidProviderToken");
+}
+
+static void a_refused_credential_pauses_without_a_storm_and_recovers(void **state) {
+    struct world *w = *state;
+    prove(w);
+    w->react = refuse_credential;
+    unsigned peers = w->peer_count;
+    for (unsigned i = 0; i < 600; i++) {
+        push_to(w, i, APNS_LANE_RING, NULL, 200000);
+        advance(w, 100);
+    }
+    assert_in_range(w->request_count, 5, 20);
+    assert_true(w->peer_count - peers < 60);
+    assert_int_equal(w->alarms[APNS_ALARM_CREDENTIAL], 1);
+    w->react = NULL;
+    advance(w, 9000);
+    for (unsigned i = 0; i < 600; i++)
+        assert_int_equal(w->results[i].calls, 1);
+    assert_int_equal(w->results[599].verdict, APNS_ACCEPTED);
+}
+
+static void refuse_tokens(struct world *w, struct request *r) {
+    (void)w;
+    respond(r, 400, "BadDeviceToken");
+}
+
+static void when_all_tokens_are_bad_none_is_given_up(void **state) {
+    struct world *w = *state;
+    prove(w);
+    w->react = refuse_tokens;
+    unsigned invalid = 0, doubtful = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        char token[16];
+        snprintf(token, sizeof token, "%04x", i);
+        push_to(w, i, APNS_LANE_RING, token, 30000);
+        advance(w, 10);
+        invalid += w->results[i].verdict == APNS_TOKEN_INVALID;
+        doubtful += w->results[i].verdict == APNS_TOKEN_DOUBTFUL;
+    }
+    assert_int_equal(invalid + doubtful, 100);
+    assert_true(invalid < 16);
+    assert_int_equal(w->alarms[APNS_ALARM_BAD_TOKENS], 1);
+}
+
+/* Only the connections that the second credential opened take the token. */
+static void one_environment(struct world *w, struct request *r) {
+    bool other = r->peer->link && apns_link_credential(r->peer->link) == w->other;
+    respond(r, other ? 200 : 400, other ? "" : "BadDeviceToken");
+}
+
+static void a_new_token_is_tried_in_the_other_environment_once(void **state) {
+    struct world *w = *state;
+    w->other = world_credential(w, "sandbox");
+    apns_core_pair(w->credential, w->other);
+    prove(w);
+    w->react = one_environment;
+    push_to(w, 0, APNS_LANE_PROBE, NULL, 30000);
+    push_to(w, 1, APNS_LANE_RING, NULL, 30000);
+    advance(w, 5000);
+    assert_int_equal(w->results[0].verdict, APNS_ACCEPTED);
+    assert_ptr_equal(w->results[0].credential, w->other);
+    assert_int_equal(w->results[1].verdict, APNS_TOKEN_INVALID);
+    w->react = refuse_tokens;
+    w->request_count = 0;
+    push_to(w, 2, APNS_LANE_PROBE, NULL, 30000);
+    advance(w, 5000);
+    assert_int_equal(times(w, 2), 2);
+    assert_int_equal(w->results[2].verdict, APNS_TOKEN_INVALID);
+    assert_ptr_equal(w->results[2].credential, w->credential);
+}
+
+static void expired_token(struct world *w, struct request *r) {
+    if (w->counter++ == 0)
+        respond(r, 403, "ExpiredProviderToken");
+    else
+        respond(r, 200, "");
+}
+
+static void a_fresh_token_that_has_expired_raises_the_clock_alarm(void **state) {
+    struct world *w = *state;
+    prove(w);
+    w->react = expired_token;
+    push(w, 0);
+    advance(w, 3000);
+    assert_int_equal(w->results[0].verdict, APNS_ACCEPTED);
+    assert_int_equal(w->results[0].tries, 2);
+    assert_int_equal(w->alarms[APNS_ALARM_CLOCK], 1);
+    assert_null(w->requests[0].peer->link);
+}
+
+/* A rolling restart of the far side. */
+static void shut_down(struct world *w, struct request *r) {
+    if (++w->counter % 50 == 0) {
+        respond(r, 503, "Shutdown");
+        say_goaway(r->peer, INT32_MAX, "");
+    } else if (!r->peer->goaway) {
+        respond(r, 200, "");
+    }
+}
+
+static void a_rolling_shutdown_loses_nothing(void **state) {
+    struct world *w = *state;
+    prove(w);
+    w->react = shut_down;
+    for (unsigned i = 0; i < 1000; i++) {
+        push(w, i);
+        advance(w, 100);
+    }
+    advance(w, 10000);
+    for (unsigned i = 0; i < 1000; i++)
+        if (w->results[i].calls != 1 || w->results[i].verdict != APNS_ACCEPTED)
+            fail_msg("push %u: %u results, verdict %d", i, w->results[i].calls, w->results[i].verdict);
+}
+
+/* Twenty-four hours with eight connections of four apps that share a key, opened and broken at random, and the whole
+ * client started anew at random. */
+static void in_24_hours_no_token_is_refused(void **state) {
+    struct world *w = *state;
+    struct apns_credential *apps[4] = {w->credential};
+    unsigned number = 0, restarts = 0;
+    w->model = true;
+    srand(7);
+    for (unsigned i = 1; i < 4; i++)
+        apps[i] = world_credential(w, "app");
+    for (uint64_t end = now_ms(w) + 24ULL * 3600 * 1000; now_ms(w) < end;) {
+        advance(w, (uint64_t)(rand() % 60000));
+        w->credential = apps[rand() % 4];
+        push(w, number++);
+        push(w, number++);
+        struct peer *p = w->peers[(unsigned)rand() % w->peer_count];
+        if (rand() % 40 == 0 && p->link && p->connected)
+            peer_cut(p);
+        if (rand() % 300 != 0)
+            continue;
+        char token[APNS_TOKEN_EXPORT_BYTES];
+        advance(w, 100);
+        size_t len = apns_token_export(apns_core_token(apps[0]), token);
+        world_stop(w);
+        w->now.mono_us += 500000;
+        w->now.wall_ms += 500;
+        world_core(w);
+        for (unsigned i = 0; i < 4; i++)
+            apps[i] = world_credential(w, "app");
+        assert_int_equal(apns_token_import(apns_core_token(apps[0]), token, len, &w->now), 0);
+        restarts++;
+    }
+    w->credential = apps[0];
+    advance(w, 30000);
+    assert_true(restarts > 3 && number > 4000 && w->peer_count > 30);
+    assert_int_equal(w->many_updates, 0);
+    assert_int_equal(w->expired, 0);
+    for (unsigned i = 0; i < number; i++)
+        assert_int_equal(w->results[i].verdict, APNS_ACCEPTED);
+    for (unsigned i = 1; i < w->request_count; i++) { /* one mint in 25 minutes */
+        int64_t minted = (int64_t)minted_s(w->requests[i].bearer),
+                before = (int64_t)minted_s(w->requests[i - 1].bearer);
+        assert_true(minted == before || llabs(minted - before) >= 25LL * 60);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(bad_tokens_on_the_probe_lane_never_touch_the_rings),
+        TEST(a_probe_without_an_answer_is_hedged_on_the_ring_lane),
+        TEST(a_ring_connection_cut_to_one_stream_gets_one_ring_and_its_sibling_the_rest),
+        TEST(a_refused_credential_pauses_without_a_storm_and_recovers),
+        TEST(when_all_tokens_are_bad_none_is_given_up),
+        TEST(a_new_token_is_tried_in_the_other_environment_once),
+        TEST(a_fresh_token_that_has_expired_raises_the_clock_alarm),
+        TEST(a_rolling_shutdown_loses_nothing),
+        TEST(in_24_hours_no_token_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
