@@ -3,6 +3,7 @@
 
 #include "apns/apns_jwt.h"
 #include "apns/sim/sim_priv.h"
+#include "apns/sim/sim_watch.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -12,16 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
-
-/* A push between its 200 and the phone. */
-struct sim_delivery {
-    struct sim_delivery *prev, *next;
-    struct sim *s;
-    uv_timer_t timer;
-    char token[APNS_TOKEN_MAX_CHARS + 1];
-    json_t *push, *entry; /* the message, and its place in the journal */
-    bool stored_when_away;
-};
 
 static void lower(char *out, size_t cap, const char *in) {
     size_t i = 0;
@@ -59,76 +50,40 @@ void sim_device_delete(struct sim *s, struct sim_device *d) {
     free(d);
 }
 
-static void send_push(struct sim *s, ws_id phone, const json_t *push) {
-    char *text = json_dumps(push, JSON_COMPACT);
-    if (text)
-        httpd_ws_send(s->control, phone, text, strlen(text), false);
-    free(text);
+int sim_device_put_json(struct sim *s, struct sim_device **dp, const char *token, const json_t *o,
+                        struct err_text *et) {
+    const char *bundle = json_string_value(json_object_get(o, "bundle_id")),
+               *state = json_string_value(json_object_get(o, "state")),
+               *environment = json_string_value(json_object_get(o, "environment"));
+    size_t len = strlen(token);
+    bool hex =
+        len >= 2 && len <= APNS_TOKEN_MAX_CHARS && len % 2 == 0 && strspn(token, "0123456789abcdefABCDEF") == len;
+    if (!hex || !bundle || !*bundle)
+        return err_say(et, E_INVAL, "a device token in hex in the path and a bundle_id are needed");
+    struct sim_device *d = *dp = sim_device_put(s, token, bundle, environment && strcmp(environment, "sandbox") == 0);
+    if (!d)
+        return err_say(et, E_NOMEM, "out of memory");
+    d->registered = !state || strcmp(state, "unregistered") != 0;
+    d->unregistered_ms = d->registered ? 0 : sim_now_ms(s);
+    return 0;
 }
 
-void sim_device_connected(struct sim *s, struct sim_device *d, ws_id phone) {
-    d->phone = phone;
-    if (d->stored)
-        send_push(s, phone, d->stored);
-    json_decref(d->stored);
-    d->stored = NULL;
+int sim_bundle_add(struct sim *s, const char *bundle_id) {
+    for (unsigned i = 0; i < s->cfg.bundle_count; i++)
+        if (strcmp(s->cfg.bundles[i], bundle_id) == 0)
+            return 0;
+    if (s->cfg.bundle_count == SIM_BUNDLES_MAX)
+        return E_FULL;
+    char *own = strdup(bundle_id);
+    if (!own)
+        return E_NOMEM;
+    s->own_bundles[s->cfg.bundle_count] = own;
+    s->cfg.bundles[s->cfg.bundle_count++] = own;
+    return 0;
 }
 
-static void on_delivery_closed(uv_handle_t *h) {
-    struct sim_delivery *v = h->data;
-    json_decref(v->push);
-    json_decref(v->entry);
-    free(v);
-}
-
-static void delivery_end(struct sim_delivery *v, const char *what) {
-    json_object_set_new(v->entry, "delivered", json_string(what));
-    DL_DELETE(v->s->deliveries, v);
-    uv_close((uv_handle_t *)&v->timer, on_delivery_closed);
-}
-
-static void on_delivery(uv_timer_t *t) {
-    struct sim_delivery *v = t->data;
-    struct sim_device *d = sim_device_find(v->s, v->token);
-    if (d && d->phone) {
-        send_push(v->s, d->phone, v->push);
-        delivery_end(v, "yes");
-    } else if (d && v->stored_when_away) {
-        /* One stored notification per app and device: the newer takes the older's place. */
-        json_decref(d->stored);
-        d->stored = json_incref(v->push);
-        delivery_end(v, "stored");
-    } else {
-        delivery_end(v, "no phone");
-    }
-}
-
-static json_t *push_message(const struct sim_request *r, const char *apns_id) {
-    json_error_t why;
-    json_t *payload = json_loadb(r->body, r->body_len, 0, &why);
-    return json_pack("{s:s,s:s,s:s,s:s,s:i,s:I,s:I,s:o}", "type", "push", "apns_id", apns_id, "topic",
-                     r->value[SIM_TOPIC], "push_type", r->value[SIM_PUSH_TYPE], "priority",
-                     r->seen[SIM_PRIORITY] ? atoi(r->value[SIM_PRIORITY]) : 10, "expiration",
-                     (json_int_t)strtoll(r->value[SIM_EXPIRATION], NULL, 10), "accepted_at",
-                     (json_int_t)clock_wall_ms(), "payload", payload ? payload : json_null());
-}
-
-static void deliver(struct sim *s, const struct sim_request *r, const char *apns_id, json_t *entry) {
-    struct sim_delivery *v = calloc(1, sizeof *v);
-    if (!v)
-        return;
-    v->s = s;
-    v->push = push_message(r, apns_id);
-    v->entry = json_incref(entry);
-    v->stored_when_away = strcmp(r->value[SIM_EXPIRATION], "0") != 0;
-    snprintf(v->token, sizeof v->token, "%s", sim_path_token(r->value[SIM_PATH]));
-    uv_timer_init(s->loop, &v->timer);
-    v->timer.data = v;
-    DL_APPEND(s->deliveries, v);
-    uv_timer_start(&v->timer, on_delivery, s->cfg.delivery_delay_ms, 0);
-}
-
-static json_t *journal_entry(const struct sim_request *r, const char *apns_id, int status, const char *reason) {
+static json_t *journal_entry(const struct sim *s, const struct sim_request *r, const char *apns_id, int status,
+                             const char *reason) {
     static const char *const names[SIM_HEADERS] = {[SIM_PUSH_TYPE] = "push_type",     [SIM_TOPIC] = "topic",
                                                    [SIM_PRIORITY] = "priority",       [SIM_EXPIRATION] = "expiration",
                                                    [SIM_COLLAPSE_ID] = "collapse_id", [SIM_METHOD] = "method",
@@ -136,9 +91,10 @@ static json_t *journal_entry(const struct sim_request *r, const char *apns_id, i
     char at[CLOCK_RFC3339_BYTES];
     const char *token = sim_path_token(r->value[SIM_PATH]);
     json_t *payload = r->body_len ? json_loadb(r->body, r->body_len, 0, NULL) : NULL;
-    json_t *e = json_pack("{s:s,s:s,s:s,s:i,s:s,s:s,s:I,s:o}", "at", clock_rfc3339(at, clock_wall_ms()), "apns_id",
+    json_t *e = json_pack("{s:s,s:s,s:s,s:i,s:s,s:s,s:I,s:I,s:o}", "at", clock_rfc3339(at, sim_now_ms(s)), "apns_id",
                           apns_id, "token", token ? token : "", "status", status, "reason", reason, "delivered", "no",
-                          "bytes", (json_int_t)r->body_len, "payload", payload ? payload : json_null());
+                          "bytes", (json_int_t)r->body_len, "connection", (json_int_t)r->connection, "payload",
+                          payload ? payload : json_null());
     for (int i = 0; i < SIM_HEADERS; i++)
         if (names[i] && r->seen[i])
             json_object_set_new(e, names[i], json_string(r->value[i]));
@@ -147,17 +103,15 @@ static json_t *journal_entry(const struct sim_request *r, const char *apns_id, i
 
 void sim_answered(struct sim *s, const struct sim_request *r, const char *apns_id, int status, const char *reason) {
     char labels[128];
-    json_t *e = journal_entry(r, apns_id, status, reason);
+    json_t *e = journal_entry(s, r, apns_id, status, reason);
     if (json_array_size(s->journal) >= SIM_JOURNAL_MAX)
         json_array_remove(s->journal, 0);
     json_array_append(s->journal, e);
     snprintf(labels, sizeof labels, "status=\"%d\",reason=\"%.64s\"", status, reason);
     metric_add(metrics_counter(s->metrics, "apns_sim_requests_total", "Requests by answer.", labels), 1);
     log_info("push", log_s("apns_id", apns_id), log_i("status", status), log_s("reason", reason));
-    if (status == 200 && s->cfg.delivery_drop)
-        json_object_set_new(e, "delivered", json_string("dropped"));
-    else if (status == 200 && sim_path_token(r->value[SIM_PATH]))
-        deliver(s, r, apns_id, e);
+    if (status == 200 && sim_path_token(r->value[SIM_PATH]))
+        sim_deliver(s, r, apns_id, e);
     json_decref(e);
 }
 
@@ -177,6 +131,28 @@ static int load_key(struct sim *s, unsigned i, struct err_text *et) {
     return err == 0 ? 0 : err_say(et, err, "--auth-key: %s: %s", k->file, why.s);
 }
 
+/* Runs on the loop's next turn: a change may come from within a connection. */
+static void on_apply(struct sim *s, void *arg, bool cancelled) {
+    (void)arg;
+    if (!cancelled)
+        sim_net_apply(s);
+}
+
+void sim_behaviour_apply(struct sim *s, const struct sim_behaviour *next) {
+    uint64_t now_us = clock_mono_us();
+    int64_t ahead_s = next->clock_offset_s - s->b.clock_offset_s;
+    if (next->seed != s->b.seed)
+        s->random = (uint64_t)next->seed;
+    if (ahead_s != 0)
+        sim_clock_set(&s->clock, sim_clock_at(&s->clock, now_us) + (uint64_t)(ahead_s * 1000), now_us);
+    if (next->clock_speed != s->clock.speed)
+        sim_clock_speed(&s->clock, next->clock_speed, now_us);
+    s->b = *next;
+    sim_watch_keep(s->watch, (size_t)next->journal_frames);
+    sim_tasks_wake(s);
+    sim_later(s, 0, on_apply, NULL);
+}
+
 static void sim_free(struct sim *s) {
     struct sim_device *d, *next_d;
     struct sim_scripted *a, *next_a;
@@ -188,9 +164,55 @@ static void sim_free(struct sim *s) {
     }
     for (unsigned i = 0; i < SIM_KEYS_MAX; i++)
         EVP_PKEY_free(s->keys[i]);
+    for (unsigned i = 0; i < SIM_BUNDLES_MAX; i++)
+        free(s->own_bundles[i]);
+    sim_script_free(s);
+    s->watch = sim_watch_free(s->watch);
     json_decref(s->journal);
     metrics_free(s->metrics);
     free(s);
+}
+
+static int scenario_devices(struct sim *s, const json_t *devices, struct err_text *et) {
+    for (size_t i = 0; i < json_array_size(devices); i++) {
+        const json_t *o = json_array_get(devices, i);
+        const char *token = json_string_value(json_object_get(o, "token"));
+        struct sim_device *d;
+        int err = sim_device_put_json(s, &d, token ? token : "", o, et);
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+static int scenario_start(struct sim *s, struct err_text *et) {
+    const json_t *rules = json_object_get(s->cfg.scenario, "rules"),
+                 *bundles = json_object_get(s->cfg.scenario, "bundles");
+    int err = scenario_devices(s, json_object_get(s->cfg.scenario, "devices"), et);
+    for (size_t i = 0; i < json_array_size(bundles) && err == 0; i++)
+        if (json_is_string(json_array_get(bundles, i)))
+            err = sim_bundle_add(s, json_string_value(json_array_get(bundles, i)));
+    if (err == 0 && rules)
+        err = sim_script_set(s, rules, true, et);
+    if (err == 0 && s->cfg.rules)
+        err = sim_script_set(s, s->cfg.rules, true, et);
+    s->cfg.scenario = s->cfg.rules = NULL;
+    return err;
+}
+
+static void begin(struct sim *s) {
+    struct sim_behaviour first;
+    sim_clock_init(&s->clock, clock_wall_us(), clock_mono_us());
+    sim_behaviour_defaults(&s->b);
+    s->random = (uint64_t)s->b.seed;
+    first = s->cfg.behaviour ? *s->cfg.behaviour : s->b;
+    if (s->cfg.streams_max)
+        first.settings_streams = s->cfg.streams_max;
+    s->cfg.behaviour = NULL;
+    uv_timer_init(s->loop, &s->tick);
+    s->tick.data = s;
+    sim_behaviour_apply(s, &first);
+    s->started_ms = sim_now_ms(s);
 }
 
 int sim_start(struct sim **sp, uv_loop_t *loop, const struct sim_config *cfg, struct err_text *et) {
@@ -203,13 +225,20 @@ int sim_start(struct sim **sp, uv_loop_t *loop, const struct sim_config *cfg, st
     s->cfg = *cfg;
     s->loop = loop;
     s->journal = json_array();
+    s->watch = sim_watch_new();
+    begin(s);
     for (unsigned i = 0; i < cfg->key_count && err == 0; i++)
         err = load_key(s, i, et);
     if (err == 0)
-        err = sim_listener_start(s, et);
+        err = scenario_start(s, et);
+    if (err == 0)
+        err = sim_net_start(s, et);
     if (err == 0 && (err = sim_control_start(s, et)) != 0)
-        sim_listener_close(s, NULL);
+        sim_net_close(s, NULL);
     if (err != 0) {
+        s->closed = true;
+        sim_tasks_cancel(s);
+        uv_close((uv_handle_t *)&s->tick, NULL);
         uv_run(loop, UV_RUN_DEFAULT);
         sim_free(s);
         return err;
@@ -231,21 +260,27 @@ static void on_control_closed(void *arg) {
     part_closed(arg);
 }
 
+static void on_tick_closed(uv_handle_t *h) {
+    part_closed(h->data);
+}
+
 void sim_close(struct sim *s, void (*done)(void *arg), void *arg) {
-    struct sim_delivery *v, *next;
     s->done = done;
     s->done_arg = arg;
     s->closed = true;
-    s->closing = 2;
-    DL_FOREACH_SAFE(s->deliveries, v, next) {
-        delivery_end(v, "no");
-    }
-    sim_listener_close(s, part_closed);
+    s->closing = 3;
+    sim_tasks_cancel(s);
+    uv_close((uv_handle_t *)&s->tick, on_tick_closed);
+    sim_net_close(s, part_closed);
     httpd_close(s->control, on_control_closed, s);
 }
 
 const struct addr *sim_address(const struct sim *s) {
-    return sim_listener_address(s);
+    return sim_net_address(s, 0);
+}
+
+const struct addr *sim_address_more(const struct sim *s, unsigned i) {
+    return i < sim_net_count(s) ? sim_net_address(s, i) : NULL;
 }
 
 const struct addr *sim_control_address(const struct sim *s) {

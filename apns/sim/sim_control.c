@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The simulator's control API and the phones' WebSocket. */
 #include "apns/sim/sim_priv.h"
+#include "apns/sim/sim_watch.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -77,19 +78,13 @@ static void get_devices(struct sim *s, const struct httpd_request *r, const char
 }
 
 static void put_device(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
-    const char *bundle = text_of(body, "bundle_id"), *state = text_of(body, "state");
-    if (!token_valid(rest) || !*bundle) {
-        problem(s, r->id, 400, "a device token in hex in the path and a bundle_id are needed");
-        return;
-    }
-    struct sim_device *d = sim_device_put(s, rest, bundle, strcmp(text_of(body, "environment"), "sandbox") == 0);
-    if (!d) {
-        problem(s, r->id, 500, "out of memory");
-        return;
-    }
-    d->registered = strcmp(state, "unregistered") != 0;
-    d->unregistered_ms = d->registered ? 0 : clock_wall_ms();
-    reply_json(s, r->id, 200, device_json(d));
+    struct err_text et = {""};
+    struct sim_device *d;
+    int err = sim_device_put_json(s, &d, rest, body, &et);
+    if (err != 0)
+        problem(s, r->id, err == E_INVAL ? 400 : 500, "%s", et.s);
+    else
+        reply_json(s, r->id, 200, device_json(d));
 }
 
 static void delete_device(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
@@ -134,22 +129,166 @@ static void post_answer(struct sim *s, const struct httpd_request *r, const char
 static void put_delivery(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
     json_t *delay = json_object_get(body, "delay_ms"), *drop = json_object_get(body, "drop");
     (void)rest;
+    struct sim_behaviour next = s->b;
     if (json_is_integer(delay) && json_integer_value(delay) >= 0 && json_integer_value(delay) < 3600000)
-        s->cfg.delivery_delay_ms = (unsigned)json_integer_value(delay);
+        next.delivery_delay_ms = json_integer_value(delay);
     if (json_is_boolean(drop))
-        s->cfg.delivery_drop = json_is_true(drop);
+        next.delivery_drop = json_is_true(drop);
+    sim_behaviour_apply(s, &next);
     reply_json(s, r->id, 200,
-               json_pack("{s:i,s:b}", "delay_ms", (int)s->cfg.delivery_delay_ms, "drop", s->cfg.delivery_drop));
+               json_pack("{s:I,s:b}", "delay_ms", (json_int_t)next.delivery_delay_ms, "drop", next.delivery_drop != 0));
+}
+
+static void get_behaviour(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    (void)rest;
+    (void)body;
+    reply_json(s, r->id, 200, sim_behaviour_json(&s->b));
+}
+
+static void change_behaviour(struct sim *s, const struct httpd_request *r, const json_t *body, bool whole) {
+    struct err_text et = {""};
+    struct sim_behaviour next = s->b;
+    if (whole)
+        sim_behaviour_defaults(&next);
+    if (sim_behaviour_set_json(&next, body, &et) != 0) {
+        problem(s, r->id, 400, "%s", et.s);
+        return;
+    }
+    sim_behaviour_apply(s, &next);
+    reply_json(s, r->id, 200, sim_behaviour_json(&s->b));
+}
+
+/* What is not named is as at the start of a simulator without options. */
+static void put_behaviour(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    (void)rest;
+    change_behaviour(s, r, body, true);
+}
+
+/* What is not named stays. */
+static void patch_behaviour(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    (void)rest;
+    change_behaviour(s, r, body, false);
+}
+
+static void get_clock(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    char at[CLOCK_RFC3339_BYTES];
+    (void)rest;
+    (void)body;
+    reply_json(s, r->id, 200,
+               json_pack("{s:I,s:s,s:I,s:I}", "now_ms", (json_int_t)sim_now_ms(s), "now",
+                         clock_rfc3339(at, sim_now_ms(s)), "speed", (json_int_t)s->clock.speed, "started_ms",
+                         (json_int_t)s->started_ms));
+}
+
+static void put_clock(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    const json_t *now = json_object_get(body, "now_ms"), *advance = json_object_get(body, "advance_ms"),
+                 *speed = json_object_get(body, "speed");
+    struct sim_behaviour next = s->b;
+    if ((now && json_integer_value(now) <= 0) || (advance && json_integer_value(advance) < 0) ||
+        (speed && (!json_is_integer(speed) || json_integer_value(speed) < 0 || json_integer_value(speed) > 1000000))) {
+        problem(s, r->id, 400, "now_ms, advance_ms and speed: numbers, not below 0, speed at most 1000000");
+        return;
+    }
+    uint64_t now_ms = now ? (uint64_t)json_integer_value(now) : sim_now_ms(s);
+    if (now || advance)
+        sim_clock_set(&s->clock, now_ms + (uint64_t)json_integer_value(advance), clock_mono_us());
+    if (speed)
+        next.clock_speed = json_integer_value(speed);
+    sim_behaviour_apply(s, &next);
+    get_clock(s, r, rest, body);
+}
+
+static void get_script(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    (void)rest;
+    (void)body;
+    reply_json(s, r->id, 200, json_pack("{s:o}", "rules", sim_script_json(s)));
+}
+
+static void put_script(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    struct err_text et = {""};
+    if (sim_script_set(s, json_object_get(body, "rules"), strcmp(r->method, "POST") == 0, &et) != 0)
+        problem(s, r->id, 400, "%s", et.s);
+    else
+        get_script(s, r, rest, body);
+}
+
+/* An action at once, on the connections that are meant. */
+static void post_action(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    struct err_text et = {""};
+    struct sim_action a;
+    (void)rest;
+    if (sim_action_parse(s, &a, json_object_get(body, "action"), &et) != 0) {
+        problem(s, r->id, 400, "%s", et.s);
+        return;
+    }
+    sim_act_all(s, &a, (uint64_t)json_integer_value(json_object_get(body, "connection")), text_of(body, "address"));
+    reply_json(s, r->id, 204, NULL);
+}
+
+static void get_connections(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    (void)rest;
+    (void)body;
+    reply_json(s, r->id, 200, json_pack("{s:o}", "connections", sim_net_json(s)));
+}
+
+static void get_frames(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    char connection[24] = "", limit[24] = "";
+    (void)rest;
+    (void)body;
+    httpd_arg(r, "connection", connection, sizeof connection);
+    bool given = httpd_arg(r, "limit", limit, sizeof limit);
+    reply_json(s, r->id, 200,
+               sim_watch_frames_json(s->watch, strtoull(connection, NULL, 10),
+                                     given ? strtoul(limit, NULL, 10) : SIM_JOURNAL_MAX));
+}
+
+static void get_assertions(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    (void)rest;
+    (void)body;
+    reply_json(s, r->id, 200, sim_watch_assertions_json(s->watch));
+}
+
+static void delete_assertions(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    (void)rest;
+    (void)body;
+    sim_watch_reset(s->watch);
+    reply_json(s, r->id, 204, NULL);
+}
+
+static void put_bundle(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body) {
+    (void)body;
+    if (!*rest || sim_bundle_add(s, rest) != 0)
+        problem(s, r->id, 400, "a bundle id is needed in the path; at most %d are kept", SIM_BUNDLES_MAX);
+    else
+        reply_json(s, r->id, 204, NULL);
 }
 
 /* A path that ends in "/" stands for all below it; the rest is handed over. */
 static const struct {
     const char *method, *path;
     void (*fn)(struct sim *s, const struct httpd_request *r, const char *rest, const json_t *body);
-} routes[] = {{"GET", "/healthz", get_health},           {"GET", "/metrics", get_metrics},
-              {"GET", "/v1/devices", get_devices},       {"PUT", "/v1/devices/", put_device},
-              {"DELETE", "/v1/devices/", delete_device}, {"GET", "/v1/journal", get_journal},
-              {"POST", "/v1/answers", post_answer},      {"PUT", "/v1/delivery", put_delivery}};
+} routes[] = {{"GET", "/healthz", get_health},
+              {"GET", "/metrics", get_metrics},
+              {"GET", "/v1/devices", get_devices},
+              {"PUT", "/v1/devices/", put_device},
+              {"DELETE", "/v1/devices/", delete_device},
+              {"PUT", "/v1/bundles/", put_bundle},
+              {"GET", "/v1/journal", get_journal},
+              {"POST", "/v1/answers", post_answer},
+              {"PUT", "/v1/delivery", put_delivery},
+              {"GET", "/v1/behaviour", get_behaviour},
+              {"PUT", "/v1/behaviour", put_behaviour},
+              {"PATCH", "/v1/behaviour", patch_behaviour},
+              {"GET", "/v1/clock", get_clock},
+              {"PUT", "/v1/clock", put_clock},
+              {"GET", "/v1/script", get_script},
+              {"PUT", "/v1/script", put_script},
+              {"POST", "/v1/script", put_script},
+              {"POST", "/v1/actions", post_action},
+              {"GET", "/v1/connections", get_connections},
+              {"GET", "/v1/frames", get_frames},
+              {"GET", "/v1/assertions", get_assertions},
+              {"DELETE", "/v1/assertions", delete_assertions}};
 
 static bool path_matches(const char *pattern, const char *path) {
     size_t len = strlen(pattern);

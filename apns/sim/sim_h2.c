@@ -1,134 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The provider side of the simulator: TCP, TLS with ALPN h2, and an nghttp2 server session for each connection. */
-#include "apns/sim/sim_priv.h"
-#include "apns/sim/sim_rules.h"
-#include "base/clock.h"
-#include "base/log.h"
+/* HTTP/2 of a provider's connection. The session is told that streams are without limit and knows nothing of our
+ * GOAWAY: what it is to refuse, and when, is the behaviour's, and its own strictness would come first. */
+#include "apns/sim/sim_conn.h"
 
-#include <inttypes.h>
-#include <nghttp2/nghttp2.h>
-#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
-#define READ_BYTES            16384
-#define STREAMS_AT_START      1 /* until the first valid provider token */
-#define HEADER_LIST_MAX_BYTES 8000
-#define BACKLOG               128
-
-struct sim_stream {
-    struct sim_stream *prev, *next;
-    int32_t id;
-    struct sim_request request;
-    char *body;
-    char reply[256];
-    size_t reply_len, reply_at;
-};
-
-struct sim_conn {
-    struct sim_conn *prev, *next;
-    struct sim *s;
-    uv_tcp_t tcp;
-    SSL *ssl;
-    BIO *in, *out; /* owned by ssl */
-    nghttp2_session *h2;
-    struct sim_provider provider;
-    struct sim_stream *streams;
-    unsigned open_streams, limit;
-    bool closing;
-    char read_buffer[READ_BYTES];
-};
-
-struct sim_listener {
-    uv_tcp_t tcp;
-    SSL_CTX *ctx;
-    struct addr address;
-    struct sim_conn *conns;
-    bool open;
-    void (*done)(struct sim *s);
-};
-
-static void listener_maybe_done(struct sim *s) {
-    struct sim_listener *l = s->listener;
-    if (l->open || l->conns)
-        return;
-    void (*done)(struct sim *) = l->done;
-    SSL_CTX_free(l->ctx);
-    free(l);
-    s->listener = NULL;
-    if (done)
-        done(s);
-}
-
-static void stream_free(struct sim_conn *c, struct sim_stream *st) {
-    DL_DELETE(c->streams, st);
-    free(st->body);
-    free(st);
-}
-
-static void on_conn_closed(uv_handle_t *h) {
-    struct sim_conn *c = h->data;
-    struct sim *s = c->s;
-    struct sim_stream *st, *next;
-    nghttp2_session_del(c->h2);
-    DL_FOREACH_SAFE(c->streams, st, next) {
-        stream_free(c, st);
-    }
-    SSL_free(c->ssl);
-    DL_DELETE(s->listener->conns, c);
-    free(c);
-    if (s->closed || s->listener->done)
-        listener_maybe_done(s);
-}
-
-static void conn_close(struct sim_conn *c) {
-    if (c->closing)
-        return;
-    c->closing = true;
-    uv_close((uv_handle_t *)&c->tcp, on_conn_closed);
-}
-
-/* Writing */
-
-struct sim_write {
-    uv_write_t req;
-    char p[];
-};
-
-static void on_written(uv_write_t *req, int status) {
-    (void)status; /* a broken connection shows at the next read */
-    free(req);
-}
-
-static void push_tls(struct sim_conn *c) {
-    size_t pending;
-    while (!c->closing && (pending = BIO_ctrl_pending(c->out)) > 0) {
-        struct sim_write *w = malloc(sizeof *w + pending);
-        if (!w) {
-            conn_close(c);
-            return;
-        }
-        uv_buf_t buf = uv_buf_init(w->p, (unsigned)BIO_read(c->out, w->p, (int)pending));
-        if (uv_write(&w->req, (uv_stream_t *)&c->tcp, &buf, 1, on_written) != 0) {
-            free(w);
-            conn_close(c);
-        }
-    }
-}
-
-static void flush(struct sim_conn *c) {
-    const uint8_t *p;
-    ssize_t n = 0;
-    while (!c->closing && (n = nghttp2_session_mem_send(c->h2, &p)) > 0)
-        SSL_write(c->ssl, p, (int)n);
-    push_tls(c);
-    if (n < 0 || (!nghttp2_session_want_read(c->h2) && !nghttp2_session_want_write(c->h2)))
-        conn_close(c);
-}
-
-/* Requests */
+#define LIMIT_BASE   0x40000000U /* added to the session's idea of the stream limit, and taken off on the wire */
+#define HEAD_BYTES   9
+#define OUTPUT_BYTES 65536 /* handed to TLS at once */
+#define ENTRY_BYTES  32    /* what RFC 9113 6.5.2 adds to each field of a header list */
 
 static const struct {
     const char *name;
@@ -155,18 +38,137 @@ static void take_header(struct sim_request *r, const char *name, size_t name_len
     }
 }
 
+static void watch_frame(const struct sim_conn *c, const nghttp2_frame_hd *hd, bool out, uint32_t code) {
+    if (!sim_watch_frames(c->s->watch))
+        return;
+    const struct sim_frame f = {.at_ms = sim_now_ms(c->s),
+                                .connection = c->number,
+                                .type = hd->type,
+                                .flags = hd->flags,
+                                .out = out,
+                                .stream = hd->stream_id,
+                                .length = (uint32_t)hd->length,
+                                .code = code};
+    sim_watch_frame(c->s->watch, &f);
+}
+
+static void put32(uint8_t *p, uint32_t v) {
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
+}
+
+static uint32_t get32(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+void sim_h2_raw(struct sim_conn *c, uint8_t type, int32_t stream, const void *payload, size_t len) {
+    uint8_t head[HEAD_BYTES] = {(uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, type, 0};
+    put32(head + 5, (uint32_t)stream);
+    buf_add(&c->raw, head, sizeof head);
+    buf_add(&c->raw, payload, len);
+}
+
+/* Ours go into the journal as they leave, behind those of the session. */
+static void watch_raw(const struct sim_conn *c) {
+    const uint8_t *p = (const uint8_t *)c->raw.p, *end = p + c->raw.len;
+    while (p < end) {
+        const uint8_t *payload = p + HEAD_BYTES;
+        const nghttp2_frame_hd hd = {
+            .length = (size_t)p[1] << 8 | p[2], .stream_id = (int32_t)get32(p + 5), .type = p[3]};
+        watch_frame(c, &hd, true, get32(hd.type == NGHTTP2_GOAWAY ? payload + 4 : payload));
+        p = payload + hd.length;
+    }
+}
+
+void sim_h2_limit(struct sim_conn *c, int64_t streams) {
+    const nghttp2_settings_entry entry = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, LIMIT_BASE + (uint32_t)streams};
+    if (c->limit == streams || !c->h2)
+        return;
+    c->limit_before = c->limit;
+    c->limit = streams;
+    nghttp2_submit_settings(c->h2, NGHTTP2_FLAG_NONE, &entry, 1);
+}
+
+struct sim_stream *sim_h2_stream(const struct sim_conn *c, int32_t id) {
+    return c->h2 ? nghttp2_session_get_stream_user_data(c->h2, id) : NULL;
+}
+
+static void stream_free(struct sim_conn *c, struct sim_stream *st) {
+    DL_DELETE(c->streams, st);
+    free(st->body);
+    free(st);
+}
+
+void sim_h2_free(struct sim_conn *c) {
+    struct sim_stream *st, *next;
+    nghttp2_session_del(c->h2);
+    c->h2 = NULL;
+    DL_FOREACH_SAFE(c->streams, st, next) {
+        stream_free(c, st);
+    }
+}
+
+/* Frames in */
+
+static void refuse(struct sim_conn *c, int32_t id, bool twice) {
+    uint8_t code[4];
+    nghttp2_submit_rst_stream(c->h2, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    put32(code, NGHTTP2_STREAM_CLOSED);
+    if (twice)
+        sim_h2_raw(c, NGHTTP2_RST_STREAM, id, code, sizeof code);
+}
+
+static void above_limit(struct sim_conn *c, int32_t id) {
+    static const char text[] = "Streams limit reached";
+    if (c->s->b.above_limit != SIM_ABOVE_GOAWAY) {
+        refuse(c, id, c->s->b.above_limit == SIM_ABOVE_REFUSE_TWICE);
+        return;
+    }
+    struct sim_action a = {.code = NGHTTP2_REFUSED_STREAM,
+                           .body = SIM_GOAWAY_TEXT,
+                           .last = SIM_LAST_AT,
+                           .times = 1,
+                           .then = SIM_THEN_LATER,
+                           .close_ms = c->s->b.goaway_delay_ms};
+    snprintf(a.text, sizeof a.text, "%s", text);
+    c->last_answered = c->last_stream; /* those before it are answered yet */
+    sim_goaway_send(c, &a);
+}
+
+static void assert_streams(const struct sim_conn *c) {
+    char detail[96];
+    uint64_t now_ms = sim_now_ms(c->s);
+    bool first = c->settings_acks == 0 || (!c->provider.token[0] && !c->provider.certificate);
+    int64_t may = c->limit_before > c->limit ? c->limit_before : c->limit;
+    snprintf(detail, sizeof detail, "%u streams were open already", c->open_streams);
+    if (first)
+        sim_watch_checked(c->s->watch, SIM_ASSERT_START, c->number, now_ms, c->open_streams >= 1 ? detail : NULL);
+    if (c->settings_acks > 0)
+        sim_watch_checked(c->s->watch, SIM_ASSERT_LIMIT, c->number, now_ms, c->open_streams >= may ? detail : NULL);
+}
+
 static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, void *arg) {
     struct sim_conn *c = arg;
+    int32_t id = frame->hd.stream_id;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
+    if (c->goaway_sent && id > c->goaway_last) {
+        if (c->goaway_then == SIM_THEN_STAY)
+            refuse(c, id, false);
+        return 0;
+    }
+    assert_streams(c);
     if (c->open_streams >= c->limit) {
-        nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+        above_limit(c, id);
         return 0;
     }
     struct sim_stream *st = calloc(1, sizeof *st);
     if (!st)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    st->id = frame->hd.stream_id;
+    st->id = c->last_stream = id;
+    st->request.connection = c->number;
     DL_APPEND(c->streams, st);
     c->open_streams++;
     nghttp2_session_set_stream_user_data(h2, st->id, st);
@@ -178,15 +180,19 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
     struct sim_stream *st = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
     (void)flags;
     (void)arg;
-    if (st)
-        take_header(&st->request, (const char *)name, name_len, (const char *)value, value_len);
+    if (!st)
+        return 0;
+    st->header_bytes += name_len + value_len + ENTRY_BYTES;
+    take_header(&st->request, (const char *)name, name_len, (const char *)value, value_len);
     return 0;
 }
 
 static int on_data(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t *p, size_t len, void *arg) {
+    struct sim_conn *c = arg;
     struct sim_stream *st = nghttp2_session_get_stream_user_data(h2, id);
     (void)flags;
-    (void)arg;
+    if (!c->s->b.withhold_windows) /* the session gives back when half is used */
+        nghttp2_session_consume(h2, id, len);
     if (!st)
         return 0;
     if (!st->body && !(st->body = malloc(SIM_BODY_MAX_BYTES)))
@@ -196,6 +202,44 @@ static int on_data(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t
     st->request.body_len += n;
     return 0;
 }
+
+static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *arg) {
+    struct sim_conn *c = arg;
+    struct sim_stream *st = frame->hd.stream_id ? nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id) : NULL;
+    uint8_t type = frame->hd.type;
+    watch_frame(c, &frame->hd, false,
+                type == NGHTTP2_RST_STREAM ? frame->rst_stream.error_code
+                : type == NGHTTP2_GOAWAY   ? frame->goaway.error_code
+                                           : 0);
+    if (type == NGHTTP2_PING && !(frame->hd.flags & NGHTTP2_FLAG_ACK) && sim_conn_hole(c) != SIM_HOLE_DROP_PING)
+        nghttp2_submit_ping(h2, NGHTTP2_FLAG_ACK, frame->ping.opaque_data);
+    if (type == NGHTTP2_SETTINGS && (frame->hd.flags & NGHTTP2_FLAG_ACK)) {
+        c->settings_acks++;
+        c->limit_before = 0;
+    }
+    if (st && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && (type == NGHTTP2_DATA || type == NGHTTP2_HEADERS))
+        sim_request_done(c, st);
+    return 0;
+}
+
+static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *arg) {
+    (void)h2;
+    watch_frame(arg, &frame->hd, true, frame->hd.type == NGHTTP2_RST_STREAM ? frame->rst_stream.error_code : 0);
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void *arg) {
+    struct sim_conn *c = arg;
+    struct sim_stream *st = nghttp2_session_get_stream_user_data(h2, id);
+    (void)code;
+    if (st) {
+        c->open_streams--;
+        stream_free(c, st);
+    }
+    return 0;
+}
+
+/* Frames out */
 
 static ssize_t read_reply(nghttp2_session *h2, int32_t id, uint8_t *out, size_t cap, uint32_t *flags,
                           nghttp2_data_source *source, void *arg) {
@@ -211,267 +255,83 @@ static ssize_t read_reply(nghttp2_session *h2, int32_t id, uint8_t *out, size_t 
     return (ssize_t)n;
 }
 
-/* An answer that a test asked for goes before the rules. */
-static bool scripted(struct sim *s, const struct sim_request *r, struct sim_verdict *v, char reason[static 64]) {
-    const char *token = sim_path_token(r->value[SIM_PATH]);
-    struct sim_scripted *a;
-    LL_FOREACH(s->scripted, a) {
-        if (a->token[0] && (!token || strcasecmp(a->token, token) != 0))
-            continue;
-        snprintf(reason, 64, "%s", a->reason);
-        *v = (struct sim_verdict){.status = a->status, .reason = reason, .timestamp_ms = clock_wall_ms()};
-        if (--a->count == 0) {
-            LL_DELETE(s->scripted, a);
-            free(a);
-        }
-        return true;
-    }
-    return false;
+void sim_h2_headers(struct sim_conn *c, struct sim_stream *st, const nghttp2_nv *nv, size_t n, bool with_body) {
+    const nghttp2_data_provider body = {.source.ptr = st, .read_callback = read_reply};
+    nghttp2_submit_response(c->h2, st->id, nv, n, with_body ? &body : NULL);
 }
 
-static void raise_limit(struct sim_conn *c) {
-    nghttp2_settings_entry entry = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->s->cfg.streams_max};
-    if (c->limit >= c->s->cfg.streams_max || !c->provider.token[0])
+/* The stream limit in a SETTINGS frame of the session becomes the real one. */
+static void patch_settings(uint8_t *frame, size_t len) {
+    if (len < HEAD_BYTES || frame[3] != NGHTTP2_SETTINGS)
         return;
-    c->limit = c->s->cfg.streams_max;
-    nghttp2_submit_settings(c->h2, NGHTTP2_FLAG_NONE, &entry, 1);
+    for (uint8_t *p = frame + HEAD_BYTES; p + 6 <= frame + len; p += 6)
+        if (p[0] == 0 && p[1] == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+            put32(p + 2, get32(p + 2) - LIMIT_BASE);
 }
 
-static nghttp2_nv field(const char *name, const char *value) {
-    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name,
-                        .value = (uint8_t *)(uintptr_t)value,
-                        .namelen = strlen(name),
-                        .valuelen = strlen(value)};
-}
-
-static int reply(struct sim_conn *c, struct sim_stream *st, const struct sim_verdict *v, const char *apns_id) {
-    char status[16], unique[UUID_BYTES];
-    nghttp2_nv nv[3];
-    size_t n = 0;
-    snprintf(status, sizeof status, "%d", v->status);
-    nv[n++] = field(":status", status);
-    nv[n++] = field("apns-id", apns_id);
-    if (c->s->cfg.sandbox && v->status == 200)
-        nv[n++] = field("apns-unique-id", uuid_new(unique));
-    if (v->status == 200)
-        return nghttp2_submit_response(c->h2, st->id, nv, n, NULL);
-    int len = v->status == 410 ? snprintf(st->reply, sizeof st->reply, "{\"reason\":\"%s\",\"timestamp\":%" PRIu64 "}",
-                                          v->reason, v->timestamp_ms)
-                               : snprintf(st->reply, sizeof st->reply, "{\"reason\":\"%s\"}", v->reason);
-    st->reply_len = (size_t)len;
-    nghttp2_data_provider body = {.source.ptr = st, .read_callback = read_reply};
-    return nghttp2_submit_response(c->h2, st->id, nv, n, &body);
-}
-
-static void answer(struct sim_conn *c, struct sim_stream *st) {
-    struct sim_request *r = &st->request;
-    struct sim_verdict v;
-    char apns_id[UUID_BYTES], reason[64];
-    r->body = st->body ? st->body : "";
-    if (r->seen[SIM_ID] && uuid_valid(r->value[SIM_ID]))
-        snprintf(apns_id, sizeof apns_id, "%.36s", r->value[SIM_ID]);
-    else
-        uuid_new(apns_id);
-    if (!scripted(c->s, r, &v, reason))
-        sim_rules_judge(c->s, &c->provider, r, clock_wall_ms(), &v);
-    sim_answered(c->s, r, apns_id, v.status, v.reason);
-    reply(c, st, &v, apns_id);
-    raise_limit(c);
-}
-
-static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *arg) {
-    struct sim_stream *st = frame->hd.stream_id ? nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id) : NULL;
-    if (st && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
-        (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
-        answer(arg, st);
-    return 0;
-}
-
-static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void *arg) {
-    struct sim_conn *c = arg;
-    struct sim_stream *st = nghttp2_session_get_stream_user_data(h2, id);
-    (void)code;
-    if (st) {
-        c->open_streams--;
-        stream_free(c, st);
+bool sim_h2_output(struct sim_conn *c) {
+    const uint8_t *p;
+    ssize_t n;
+    while ((n = nghttp2_session_mem_send(c->h2, &p)) > 0) {
+        size_t at = c->plain.len;
+        buf_add(&c->plain, p, (size_t)n);
+        if (c->plain.oom)
+            return false;
+        patch_settings((uint8_t *)c->plain.p + at, (size_t)n);
+        if (c->plain.len >= OUTPUT_BYTES) {
+            SSL_write(c->ssl, c->plain.p, (int)c->plain.len);
+            buf_reset(&c->plain);
+        }
     }
-    return 0;
+    if (c->raw.len > 0) {
+        watch_raw(c);
+        buf_add(&c->plain, c->raw.p, c->raw.len);
+    }
+    buf_reset(&c->raw);
+    return n == 0 && (nghttp2_session_want_read(c->h2) || nghttp2_session_want_write(c->h2));
 }
 
-/* Connections */
+bool sim_h2_input(struct sim_conn *c, const uint8_t *p, size_t len) {
+    return nghttp2_session_mem_recv(c->h2, p, len) == (ssize_t)len;
+}
 
-static bool start_http2(struct sim_conn *c) {
+static nghttp2_session_callbacks *callbacks(void) {
     nghttp2_session_callbacks *cbs = NULL;
-    const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, 4096},
-                                               {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, STREAMS_AT_START},
-                                               {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 65535},
-                                               {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, 16384},
-                                               {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEADER_LIST_MAX_BYTES}};
-    c->limit = STREAMS_AT_START;
     if (nghttp2_session_callbacks_new(&cbs) != 0)
-        return false;
+        return NULL;
     nghttp2_session_callbacks_set_on_begin_headers_callback(cbs, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cbs, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cbs, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cbs, on_frame);
+    nghttp2_session_callbacks_set_on_frame_send_callback(cbs, on_frame_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(cbs, on_stream_close);
-    bool ok = nghttp2_session_server_new(&c->h2, cbs, c) == 0 &&
-              nghttp2_submit_settings(c->h2, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings) == 0;
+    return cbs;
+}
+
+bool sim_h2_start(struct sim_conn *c) {
+    const struct sim_behaviour *b = &c->s->b;
+    nghttp2_session_callbacks *cbs = callbacks();
+    nghttp2_option *option = NULL;
+    c->limit = c->provider.certificate ? b->settings_streams : b->streams_at_start;
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, (uint32_t)b->header_table_bytes},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, LIMIT_BASE + (uint32_t)c->limit},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)b->window_bytes},
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, (uint32_t)(b->frame_max_bytes < 16384 ? 16384 : b->frame_max_bytes)},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)b->header_list_max_bytes}};
+    bool ok = cbs && nghttp2_option_new(&option) == 0;
+    if (ok) {
+        nghttp2_option_set_no_auto_window_update(option, 1);
+        nghttp2_option_set_no_auto_ping_ack(option, 1);
+        nghttp2_option_set_no_closed_streams(option, 1);
+        ok = nghttp2_session_server_new2(&c->h2, cbs, c, option) == 0 &&
+             nghttp2_submit_settings(c->h2, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings) == 0;
+    }
+    if (ok && b->window_bytes > 65535)
+        ok = nghttp2_session_set_local_window_size(c->h2, NGHTTP2_FLAG_NONE, 0, (int32_t)b->window_bytes) == 0;
+    nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cbs);
+    if (ok && c->provider.certificate && !(c->s->cfg.sandbox ? c->certificate.sandbox : c->certificate.production))
+        sim_goaway_reason(c, "BadCertificateEnvironment", true);
     return ok;
-}
-
-/* True when the handshake is done. */
-static bool handshake(struct sim_conn *c) {
-    const unsigned char *alpn;
-    unsigned alpn_len;
-    if (SSL_is_init_finished(c->ssl))
-        return true;
-    int ret = SSL_do_handshake(c->ssl);
-    push_tls(c);
-    SSL_get0_alpn_selected(c->ssl, &alpn, &alpn_len);
-    if (ret == 1 && alpn_len > 0)
-        return true;
-    if (ret == 1) { /* on_alpn is not asked when the client names no protocol at all */
-        conn_close(c);
-        return false;
-    }
-    if (SSL_get_error(c->ssl, ret) != SSL_ERROR_WANT_READ) {
-        const char *why = ERR_reason_error_string(ERR_peek_last_error());
-        log_warn("tls handshake failed", log_s("why", why ? why : "closed"));
-        conn_close(c);
-    }
-    return false;
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
-    struct sim_conn *c = stream->data;
-    uint8_t plain[READ_BYTES];
-    int got;
-    if (n < 0) {
-        conn_close(c);
-        return;
-    }
-    BIO_write(c->in, buf->base, (int)n);
-    ERR_clear_error();
-    if (!handshake(c))
-        return;
-    if (!c->h2 && !start_http2(c)) {
-        conn_close(c);
-        return;
-    }
-    while ((got = SSL_read(c->ssl, plain, sizeof plain)) > 0) {
-        if (nghttp2_session_mem_recv(c->h2, plain, (size_t)got) != got) {
-            conn_close(c);
-            return;
-        }
-    }
-    int why = SSL_get_error(c->ssl, got);
-    flush(c);
-    if (why != SSL_ERROR_WANT_READ)
-        conn_close(c);
-}
-
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
-    struct sim_conn *c = h->data;
-    (void)suggested;
-    *buf = uv_buf_init(c->read_buffer, sizeof c->read_buffer);
-}
-
-static void on_connection(uv_stream_t *server, int status) {
-    struct sim *s = server->data;
-    struct sim_conn *c = status == 0 ? calloc(1, sizeof *c) : NULL;
-    if (!c)
-        return;
-    c->s = s;
-    uv_tcp_init(s->loop, &c->tcp);
-    c->tcp.data = c;
-    DL_APPEND(s->listener->conns, c);
-    c->ssl = SSL_new(s->listener->ctx);
-    c->in = BIO_new(BIO_s_mem());
-    c->out = BIO_new(BIO_s_mem());
-    if (c->ssl && c->in && c->out) {
-        SSL_set_bio(c->ssl, c->in, c->out);
-        SSL_set_accept_state(c->ssl);
-    }
-    if (!c->ssl || uv_accept(server, (uv_stream_t *)&c->tcp) != 0 ||
-        uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
-        conn_close(c);
-    else
-        uv_tcp_nodelay(&c->tcp, 1);
-}
-
-/* APNs speaks HTTP/2 only: a client that does not offer h2 is turned away in the handshake. */
-static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
-                   unsigned in_len, void *arg) {
-    static const unsigned char h2[] = "\x02h2";
-    (void)ssl;
-    (void)arg;
-    return SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, h2, 3, in, in_len) == OPENSSL_NPN_NEGOTIATED
-               ? SSL_TLSEXT_ERR_OK
-               : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-static int load_certificate(struct sim *s, struct err_text *et) {
-    SSL_CTX *ctx = s->listener->ctx = SSL_CTX_new(TLS_server_method());
-    if (!ctx)
-        return err_say(et, E_NOMEM, "out of memory");
-    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-    SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
-    ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(ctx, s->cfg.certificate_file) != 1)
-        return err_say(et, E_IO, "--cert: %s: no certificate in PEM that can be read", s->cfg.certificate_file);
-    if (SSL_CTX_use_PrivateKey_file(ctx, s->cfg.key_file, SSL_FILETYPE_PEM) != 1)
-        return err_say(et, E_IO, "--key: %s: no private key in PEM that belongs to the certificate", s->cfg.key_file);
-    return 0;
-}
-
-static int bind_listener(struct sim *s, struct err_text *et) {
-    struct sim_listener *l = s->listener;
-    struct sockaddr_storage bound;
-    int len = sizeof bound;
-    if (addr_parse_hostport(&l->address, s->cfg.listen) != 0)
-        return err_say(et, E_INVAL, "--listen: \"%s\" is not an address and a port", s->cfg.listen);
-    int err = uv_tcp_bind(&l->tcp, &l->address.u.sa, 0);
-    if (err == 0)
-        err = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
-    if (err != 0)
-        return err_say(et, E_IO, "--listen: %s: cannot listen: %s", s->cfg.listen, uv_strerror(err));
-    uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&bound, &len);
-    addr_from_sockaddr(&l->address, (struct sockaddr *)&bound);
-    return 0;
-}
-
-int sim_listener_start(struct sim *s, struct err_text *et) {
-    struct sim_listener *l = s->listener = calloc(1, sizeof *l);
-    if (!l)
-        return err_say(et, E_NOMEM, "out of memory");
-    uv_tcp_init(s->loop, &l->tcp);
-    l->tcp.data = s;
-    l->open = true;
-    int err = load_certificate(s, et);
-    if (err == 0)
-        err = bind_listener(s, et);
-    if (err != 0)
-        sim_listener_close(s, NULL);
-    return err;
-}
-
-static void on_listener_closed(uv_handle_t *h) {
-    struct sim *s = h->data;
-    s->listener->open = false;
-    listener_maybe_done(s);
-}
-
-void sim_listener_close(struct sim *s, void (*done)(struct sim *s)) {
-    struct sim_conn *c, *next;
-    s->listener->done = done;
-    DL_FOREACH_SAFE(s->listener->conns, c, next) {
-        conn_close(c);
-    }
-    uv_close((uv_handle_t *)&s->listener->tcp, on_listener_closed);
-}
-
-const struct addr *sim_listener_address(const struct sim *s) {
-    return &s->listener->address;
 }

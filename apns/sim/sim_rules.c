@@ -2,21 +2,17 @@
 #include "apns/sim/sim_rules.h"
 
 #include "apns/apns_jwt.h"
-#include "base/clock.h"
+#include "apns/sim/sim_binding.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TOKEN_AGE_MAX_S     3600
-#define TOKEN_CHANGE_MIN_MS (20ULL * 60 * 1000)
-#define CLOCK_SKEW_S        300 /* how far in the future a token may have been made */
-
 struct judged {
     struct sim *s;
     struct sim_provider *provider;
     const struct sim_request *r;
-    uint64_t now_ms;
+    uint64_t now_ms; /* virtual */
     struct sim_verdict *v;
 };
 
@@ -62,42 +58,53 @@ static bool text_is(const json_t *o, const char *key, const char *value) {
     return s && strcmp(s, value) == 0;
 }
 
-/* Signature, key and team; *iat_s gets the token's time. */
-static bool jwt_good(const struct sim *s, const char *token, uint64_t *iat_s) {
+/* Signature, key and team. Returns the key's index, or -1; *iat_s gets the token's time. */
+static int jwt_key(const struct sim *s, const char *token, uint64_t *iat_s) {
     uint8_t sig[APNS_ES256_BYTES];
     const char *dot1 = strchr(token, '.'), *dot2 = dot1 ? strchr(dot1 + 1, '.') : NULL;
-    bool good = false;
+    int found = -1;
     if (!dot2 || b64url_decode(sig, sizeof sig, dot2 + 1, strlen(dot2 + 1)) != (int)sizeof sig)
-        return false;
+        return -1;
     json_t *header = jwt_part(token, (size_t)(dot1 - token)), *claims = jwt_part(dot1 + 1, (size_t)(dot2 - dot1 - 1));
-    for (unsigned i = 0; i < s->cfg.key_count && !good; i++)
-        good = text_is(header, "alg", "ES256") && text_is(header, "kid", s->cfg.keys[i].key_id) &&
-               text_is(claims, "iss", s->cfg.keys[i].team_id) &&
-               apns_es256_verify(sig, s->keys[i], token, (size_t)(dot2 - token)) == 0;
+    for (unsigned i = 0; i < s->cfg.key_count && found < 0; i++)
+        if (text_is(header, "alg", "ES256") && text_is(header, "kid", s->cfg.keys[i].key_id) &&
+            text_is(claims, "iss", s->cfg.keys[i].team_id) &&
+            apns_es256_verify(sig, s->keys[i], token, (size_t)(dot2 - token)) == 0)
+            found = (int)i;
     *iat_s = iat_of(claims);
     json_decref(header);
     json_decref(claims);
-    return good;
+    return found;
 }
 
 static bool rule_provider_token(const struct judged *j) {
-    const char *value = j->r->value[SIM_AUTHORIZATION];
+    const char *value = j->r->value[SIM_AUTHORIZATION], *reason;
+    const struct sim_behaviour *b = &j->s->b;
     struct sim_provider *p = j->provider;
-    uint64_t iat_s, now_s = j->now_ms / 1000;
+    uint64_t iat_s = 0, now_s = j->now_ms / 1000;
+    if (p->certificate) /* the token, if there is one, is ignored */
+        return p->certificate->trusted || say(j, 403, "BadCertificate");
     if (!*value)
         return say(j, 403, "MissingProviderToken");
-    if (strncasecmp(value, "bearer ", 7) != 0 || !jwt_good(j->s, value + 7, &iat_s))
+    /* A token that was good has its signature checked no more: only its time passes. */
+    bool known = p->token[0] && strcmp(p->token, value) == 0;
+    int key = known ? (int)p->token_key : strncasecmp(value, "bearer ", 7) == 0 ? jwt_key(j->s, value + 7, &iat_s) : -1;
+    if (known)
+        iat_s = p->token_iat_s;
+    if (key < 0 || iat_s > now_s + (uint64_t)b->token_skew_s)
         return say(j, 403, "InvalidProviderToken");
-    if (iat_s > now_s + CLOCK_SKEW_S)
-        return say(j, 403, "InvalidProviderToken");
-    if (iat_s + TOKEN_AGE_MAX_S < now_s)
+    if (iat_s + (uint64_t)b->token_age_max_s < now_s)
         return say(j, 403, "ExpiredProviderToken");
-    if (strcmp(p->token, value) == 0)
+    if ((reason = sim_binding_key(j->s, p, (unsigned)key)))
+        return say(j, 403, reason);
+    if (known)
         return true;
-    if (p->token[0] && j->now_ms - p->first_use_ms < TOKEN_CHANGE_MIN_MS)
+    if (p->token[0] && j->now_ms - p->first_use_ms < (uint64_t)b->token_change_min_s * 1000)
         return say(j, 429, "TooManyProviderTokenUpdates");
     snprintf(p->token, sizeof p->token, "%s", value);
     p->first_use_ms = j->now_ms;
+    p->token_key = (unsigned)key;
+    p->token_iat_s = iat_s;
     return true;
 }
 
@@ -107,8 +114,8 @@ static bool rule_device_token_there(const struct judged *j) {
 
 static bool rule_id(const struct judged *j) {
     const char *id = j->r->value[SIM_ID];
-    return !j->r->seen[SIM_ID] || (uuid_valid(id) && strspn(id, "0123456789abcdef-") == UUID_BYTES - 1) ||
-           say(j, 400, "BadMessageId");
+    bool lower = strspn(id, "0123456789abcdef-") == UUID_BYTES - 1;
+    return !j->r->seen[SIM_ID] || (uuid_valid(id) && (lower || j->s->b.upper_case_id)) || say(j, 400, "BadMessageId");
 }
 
 static bool rule_expiration(const struct judged *j) {
@@ -161,6 +168,13 @@ static bool topic_bundle(char out[static SIM_BUNDLE_BYTES], const char *topic, c
     return true;
 }
 
+static bool certificate_has(const struct sim_certificate *c, const char *topic) {
+    for (unsigned i = 0; i < c->topic_count; i++)
+        if (strcmp(c->topics[i], topic) == 0)
+            return true;
+    return strcmp(c->bundle_id, topic) == 0;
+}
+
 static bool rule_topic(const struct judged *j) {
     char bundle[SIM_BUNDLE_BYTES];
     const char *topic = j->r->value[SIM_TOPIC];
@@ -168,9 +182,11 @@ static bool rule_topic(const struct judged *j) {
         return say(j, 400, "MissingTopic");
     if (!topic_bundle(bundle, topic, j->r->value[SIM_PUSH_TYPE]))
         return say(j, 400, "BadTopic");
+    if (j->provider->certificate && !certificate_has(j->provider->certificate, topic))
+        return say(j, 400, "TopicDisallowed");
     for (unsigned i = 0; i < j->s->cfg.bundle_count; i++)
         if (strcmp(j->s->cfg.bundles[i], bundle) == 0)
-            return true;
+            return sim_binding_bundle(j->s, j->provider, i) || say(j, 400, "TopicDisallowed");
     return say(j, 400, "TopicDisallowed");
 }
 
@@ -200,12 +216,27 @@ static bool rule_device(const struct judged *j) {
     return true;
 }
 
+static bool rule_device_limit(const struct judged *j) {
+    const struct sim_behaviour *b = &j->s->b;
+    struct sim_device *d = b->device_limit ? sim_device_find(j->s, sim_path_token(j->r->value[SIM_PATH])) : NULL;
+    if (!d)
+        return true;
+    if (j->now_ms - d->window_start_ms >= (uint64_t)b->device_limit_window_s * 1000) {
+        d->window_start_ms = j->now_ms;
+        d->window_pushes = 0;
+    }
+    if (++d->window_pushes <= b->device_limit)
+        return true;
+    j->v->retry_after_s = b->retry_after_s;
+    return say(j, 429, "TooManyRequests");
+}
+
 void sim_rules_judge(struct sim *s, struct sim_provider *provider, const struct sim_request *r, uint64_t now_ms,
                      struct sim_verdict *v) {
     static bool (*const rules[])(const struct judged *) = {
         rule_method,      rule_path,       rule_duplicate, rule_provider_token, rule_device_token_there,
         rule_id,          rule_expiration, rule_push_type, rule_priority,       rule_topic,
-        rule_collapse_id, rule_payload,    rule_device};
+        rule_collapse_id, rule_payload,    rule_device,    rule_device_limit};
     struct judged j = {s, provider, r, now_ms, v};
     *v = (struct sim_verdict){.status = 200, .reason = ""};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)

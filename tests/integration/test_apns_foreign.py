@@ -135,7 +135,7 @@ class Phone:
 
     @staticmethod
     async def connect(url):
-        return await websockets.connect(url, subprotocols=["apns-sim.v1"])
+        return await websockets.connect(url, subprotocols=["apns-sim.v1"], max_queue=None)
 
     def run(self, awaitable):
         return self.loop.run_until_complete(asyncio.wait_for(awaitable, WAIT_S))

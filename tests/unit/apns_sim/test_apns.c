@@ -718,6 +718,7 @@ static void a_connection_that_is_given_up_does_not_wait_for_ever(void **state) {
     give_up_slowly(w, 2);
     w->relay.mode = RELAY_HOLD;
     wait_for(w, w->relay.accepted == 2);
+    settle(w, 1300); /* patience with the old one ends */
     w->relay.mode = RELAY_PASS;
     wait_for(w, w->results[1].calls);
     each_was(w, 1, 1, APNS_ACCEPTED);

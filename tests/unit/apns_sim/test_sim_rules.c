@@ -70,6 +70,7 @@ static void gives(struct world *w, int status, const char *reason) {
 
 static int setup(void **state) {
     struct world *w = *state = calloc(1, sizeof *w);
+    sim_behaviour_defaults(&w->s.b);
     w->s.cfg.keys[0] = (struct sim_key){TEAM, KEY, ""};
     w->s.cfg.key_count = 1;
     w->s.cfg.bundles[0] = BUNDLE;
