@@ -113,6 +113,37 @@ static void the_topic_fits_the_type(void **state) {
     names(&p, "topic");
 }
 
+static void each_type_has_its_topic(void **state) {
+    static const char *const suffixes[APNS_TYPES] = {".voip",
+                                                     "",
+                                                     "",
+                                                     ".voip-ptt",
+                                                     ".location-query",
+                                                     ".complication",
+                                                     ".pushkit.fileprovider",
+                                                     "",
+                                                     ".push-type.liveactivity",
+                                                     ".push-type.controls",
+                                                     ".push-type.widgets"};
+    struct apns_push p = alert();
+    char topic[128];
+    (void)state;
+    p.priority = 5;
+    for (int type = 0; type < APNS_TYPES; type++) {
+        for (int i = 0; i < APNS_TYPES; i++) {
+            snprintf(topic, sizeof topic, "com.example.app%s", suffixes[i]);
+            p.type = (enum apns_push_type)type;
+            p.topic = topic;
+            if (strcmp(suffixes[type], suffixes[i]) == 0)
+                passes(&p);
+            else
+                names(&p, "topic");
+        }
+    }
+    p.type = APNS_TYPES;
+    names(&p, "type");
+}
+
 static void the_priority_is_one_that_the_type_may_have(void **state) {
     struct apns_push p = good();
     (void)state;
@@ -167,6 +198,7 @@ int main(void) {
         cmocka_unit_test(an_apns_id_is_a_uuid_in_lower_case),
         cmocka_unit_test(a_collapse_id_has_one_to_64_bytes),
         cmocka_unit_test(the_topic_fits_the_type),
+        cmocka_unit_test(each_type_has_its_topic),
         cmocka_unit_test(the_priority_is_one_that_the_type_may_have),
         cmocka_unit_test(the_payload_keeps_to_its_types_size),
         cmocka_unit_test(the_payload_is_a_json_object),

@@ -845,6 +845,48 @@ static void a_callback_may_try_to_push_while_it_closes(void **state) {
     assert_int_equal(w->results[3].calls, 0);
 }
 
+static void a_drain_ends_when_the_last_answer_is_there(void **state) {
+    struct world *w = *state;
+    struct err_text et = {""};
+    bool drained = false;
+    push_many(w, 0, 5);
+    apns_drain(w->apns, 3000, on_flag, &drained);
+    assert_int_equal(try_push(w, &w->results[5], 3000, &et), E_CLOSED);
+    wait_for(w, drained);
+    each_was(w, 0, 5, APNS_ACCEPTED);
+}
+
+static void a_drain_has_a_limit(void **state) {
+    struct world *w = *state;
+    bool drained = false;
+    prove(w);
+    w->relay.mode = RELAY_HOLD;
+    push_many(w, 0, 1);
+    apns_drain(w->apns, 50, on_flag, &drained);
+    wait_for(w, drained);
+    assert_int_equal(w->results[0].calls, 0);
+}
+
+static void a_reload_goes_on_with_the_provider_token_of_the_same_key(void **state) {
+    struct world *w = *state;
+    struct apns_credential_config cfg = config(w);
+    char before[APNS_TOKEN_EXPORT_MAX_BYTES], after[APNS_TOKEN_EXPORT_MAX_BYTES];
+    prove(w);
+    assert_true(apns_credential_token_export(w->credential, before) > 0);
+    assert_int_equal(apns_credential_reload(w->credential, &cfg, NULL), 0);
+    push_many(w, 0, 1);
+    wait_for(w, w->results[0].calls);
+    wait_for(w, w->relay.accepted == 2);
+    settle(w, 100);
+    push_many(w, 1, 1);
+    wait_for(w, w->results[1].calls);
+    each_was(w, 0, 2, APNS_ACCEPTED);
+    assert_true(apns_credential_token_export(w->credential, after) > 0);
+    assert_string_equal(before, after);
+    cfg.key_id = "short";
+    assert_int_equal(apns_credential_reload(w->credential, &cfg, NULL), E_INVAL);
+}
+
 static void a_client_without_credentials_closes(void **state) {
     struct world *w = *state = world_new(files.certificate, 100);
     close_apns(w);
@@ -881,6 +923,9 @@ int main(void) {
         TEST(it_closes_while_it_waits_to_dial_again),
         TEST(it_closes_while_a_connection_is_given_up),
         TEST(a_callback_may_try_to_push_while_it_closes),
+        TEST(a_drain_ends_when_the_last_answer_is_there),
+        TEST(a_drain_has_a_limit),
+        TEST(a_reload_goes_on_with_the_provider_token_of_the_same_key),
         OWN(a_client_without_credentials_closes),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
