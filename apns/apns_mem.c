@@ -41,7 +41,7 @@ void *apns_mem_get(struct apns_mem *m, size_t size) {
     if (room > SIZE_MAX - sizeof *b || !(b = malloc(sizeof *b + room)))
         return NULL;
     b->rank = rank;
-    return b->p;
+    return b->p; /* cppcheck-suppress memleak ; it goes with its block */
 }
 
 void apns_mem_put(struct apns_mem *m, void *p) {
@@ -68,10 +68,8 @@ void *apns_mem_resize(struct apns_mem *m, void *p, size_t size) {
         return apns_mem_get(m, size);
     struct apns_mem_block *b = block_of(p);
     if (b->rank == APNS_MEM_CLASSES) {
-        if (size > SIZE_MAX - sizeof *b)
-            return NULL;
-        b = realloc(b, sizeof *b + size);
-        return b ? b->p : NULL;
+        struct apns_mem_block *moved = size <= SIZE_MAX - sizeof *b ? realloc(b, sizeof *b + size) : NULL;
+        return moved ? moved->p : NULL;
     }
     if (size <= bytes_of(b->rank))
         return p;

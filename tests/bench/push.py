@@ -142,6 +142,7 @@ def main():
     table.add("h2load, requests", floor_rate, "1/s", 1)
     table.add("client, pushes", full["per_s"], "1/s", full["per_s"] / floor_rate, f"at least {wanted:.0f}", full["per_s"] >= wanted)
     table.add("client, allocations for a push", full["allocations"], "", None, "at most 0.01", full["allocations"] <= 0.01)
+    table.add("OpenSSL's, for its TLS records", full["tls_allocations"], "")
     table.add(f"client, grown over {full['pushes']} pushes", full["grown_kb"], "kB", None, "at most 1024", full["grown_kb"] <= 1024)
     table.add("submit to HEADERS, p50", good["wait_p50_us"], "us")
     table.add("submit to HEADERS, p99", good["wait_p99_us"], "us", None, "under 1000", good["wait_p99_us"] < 1000)
