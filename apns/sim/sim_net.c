@@ -181,7 +181,7 @@ static bool handshake(struct sim_conn *c) {
 
 static void take_bytes(struct sim_conn *c, const char *p, size_t len) {
     uint8_t plain[RECORD_BYTES];
-    int got;
+    int got = 0;
     BIO_write(c->in, p, (int)len);
     ERR_clear_error();
     if (!handshake(c))
