@@ -23,7 +23,7 @@ static void on_close_time(struct sim *s, void *arg, bool cancelled) {
     if (!c->closing)
         SSL_shutdown(c->ssl);
     sim_conn_flush(c);
-    sim_conn_close(c);
+    sim_conn_finish(c);
 }
 
 /* Never at once: a callback of the session may be on the stack. */

@@ -87,6 +87,8 @@ static void follow_provider(struct sim_conn *c, const struct sim_verdict *v) {
 /* The answer leaves now. */
 static void answer_now(struct sim_conn *c, struct sim_stream *st) {
     const struct sim_behaviour *b = &c->s->b;
+    if (c->goaway_sent && st->id > c->goaway_last)
+        return; /* begun before the GOAWAY that says that it was not processed */
     st->answered = true;
     sim_answered(c->s, &st->request, st->apns_id, st->verdict.status, st->verdict.reason);
     if (st->verdict.status == 200)

@@ -13,21 +13,10 @@
 #define FLAG_END       0x1        /* END_STREAM, and ACK of SETTINGS and PING */
 #define FLAG_END_HEADS 0x4
 
-static void put32(uint8_t *p, uint32_t v) {
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
-static uint32_t get32(const uint8_t *p) {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 static void frame(struct sim_conn *c, uint8_t type, uint8_t flags, uint32_t stream, const uint8_t *payload,
                   uint8_t len) {
     uint8_t head[HEAD_BYTES] = {0, 0, len, type, flags};
-    put32(head + 5, stream);
+    sim_put32(head + 5, stream);
     buf_add(&c->plain, head, sizeof head);
     if (len > 0)
         buf_add(&c->plain, payload, len);
@@ -35,15 +24,15 @@ static void frame(struct sim_conn *c, uint8_t type, uint8_t flags, uint32_t stre
 
 static void give_window(struct sim_conn *c, uint32_t bytes) {
     uint8_t payload[4];
-    put32(payload, bytes);
+    sim_put32(payload, bytes);
     frame(c, NGHTTP2_WINDOW_UPDATE, 0, 0, payload, sizeof payload);
 }
 
 void sim_bench_start(struct sim_conn *c) {
     uint8_t settings[12] = {0, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0, 0, 0, 0,
                             0, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE};
-    put32(settings + 2, (uint32_t)c->s->b.settings_streams);
-    put32(settings + 8, 1U << 20);
+    sim_put32(settings + 2, (uint32_t)c->s->b.settings_streams);
+    sim_put32(settings + 8, 1U << 20);
     frame(c, NGHTTP2_SETTINGS, 0, 0, settings, sizeof settings);
     give_window(c, WINDOW_BYTES);
     c->limit = c->s->b.settings_streams;
@@ -61,7 +50,7 @@ static void take_head(struct sim_conn *c) {
         b->unacked = 0;
     }
     if (type <= NGHTTP2_HEADERS && (flags & FLAG_END)) {
-        frame(c, NGHTTP2_HEADERS, FLAG_END | FLAG_END_HEADS, get32(b->head + 5) & 0x7fffffff, &ok, 1);
+        frame(c, NGHTTP2_HEADERS, FLAG_END | FLAG_END_HEADS, sim_get32(b->head + 5) & 0x7fffffff, &ok, 1);
         c->requests++;
         c->answers++;
     }

@@ -54,6 +54,8 @@ struct sim_conn {
     BIO *in, *out;         /* owned by ssl */
     struct buf plain, raw; /* on its way into TLS; frames of ours, to go behind those of the session */
     bool closing, reading, stalled, started;
+    bool lingering; /* closing, and waiting for the peer's end */
+    uv_shutdown_t shutdown;
     nghttp2_session *h2;
     struct sim_provider provider;
     struct sim_certificate certificate;
@@ -98,10 +100,25 @@ struct sim_net {
     void (*done)(struct sim *s);
 };
 
+/* Big-endian fields of frames. */
+static inline void sim_put32(uint8_t *p, uint32_t v) {
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
+}
+
+static inline uint32_t sim_get32(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 /* sim_net.c */
 void sim_net_maybe_done(struct sim *s);
 struct sim_conn *sim_conn_find(const struct sim *s, uint64_t number);
+/* At once: what is not written yet, or not read by either side, is lost. */
 void sim_conn_close(struct sim_conn *c);
+/* All that was written arrives, then comes the end; what the peer still sends is thrown away until it ends, too. */
+void sim_conn_finish(struct sim_conn *c);
 /* TCP RST. */
 void sim_conn_reset(struct sim_conn *c);
 /* All that is queued, through TLS onto the wire. Not inside of a callback of the session. */

@@ -52,20 +52,9 @@ static void watch_frame(const struct sim_conn *c, const nghttp2_frame_hd *hd, bo
     sim_watch_frame(c->s->watch, &f);
 }
 
-static void put32(uint8_t *p, uint32_t v) {
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
-static uint32_t get32(const uint8_t *p) {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 void sim_h2_raw(struct sim_conn *c, uint8_t type, int32_t stream, const void *payload, size_t len) {
     uint8_t head[HEAD_BYTES] = {(uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, type, 0};
-    put32(head + 5, (uint32_t)stream);
+    sim_put32(head + 5, (uint32_t)stream);
     buf_add(&c->raw, head, sizeof head);
     buf_add(&c->raw, payload, len);
 }
@@ -76,8 +65,8 @@ static void watch_raw(const struct sim_conn *c) {
     while (p < end) {
         const uint8_t *payload = p + HEAD_BYTES;
         const nghttp2_frame_hd hd = {
-            .length = (size_t)p[1] << 8 | p[2], .stream_id = (int32_t)get32(p + 5), .type = p[3]};
-        watch_frame(c, &hd, true, get32(hd.type == NGHTTP2_GOAWAY ? payload + 4 : payload));
+            .length = (size_t)p[1] << 8 | p[2], .stream_id = (int32_t)sim_get32(p + 5), .type = p[3]};
+        watch_frame(c, &hd, true, sim_get32(hd.type == NGHTTP2_GOAWAY ? payload + 4 : payload));
         p = payload + hd.length;
     }
 }
@@ -115,7 +104,7 @@ void sim_h2_free(struct sim_conn *c) {
 static void refuse(struct sim_conn *c, int32_t id, bool twice) {
     uint8_t code[4];
     nghttp2_submit_rst_stream(c->h2, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
-    put32(code, NGHTTP2_STREAM_CLOSED);
+    sim_put32(code, NGHTTP2_STREAM_CLOSED);
     if (twice)
         sim_h2_raw(c, NGHTTP2_RST_STREAM, id, code, sizeof code);
 }
@@ -266,7 +255,7 @@ static void patch_settings(uint8_t *frame, size_t len) {
         return;
     for (uint8_t *p = frame + HEAD_BYTES; p + 6 <= frame + len; p += 6)
         if (p[0] == 0 && p[1] == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-            put32(p + 2, get32(p + 2) - LIMIT_BASE);
+            sim_put32(p + 2, sim_get32(p + 2) - LIMIT_BASE);
 }
 
 bool sim_h2_output(struct sim_conn *c) {

@@ -43,9 +43,10 @@ static void on_conn_closed(uv_handle_t *h) {
 }
 
 void sim_conn_close(struct sim_conn *c) {
-    if (c->closing)
+    if (c->closing && !c->lingering)
         return;
     c->closing = true;
+    c->lingering = false;
     uv_close((uv_handle_t *)&c->tcp, on_conn_closed);
 }
 
@@ -218,6 +219,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     }
 }
 
+static void on_lingering(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
+    (void)buf;
+    if (n < 0)
+        sim_conn_close(stream->data);
+}
+
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
     struct sim_conn *c = h->data;
     (void)suggested;
@@ -232,6 +239,16 @@ void sim_conn_read(struct sim_conn *c) {
     if (!wanted)
         uv_read_stop((uv_stream_t *)&c->tcp);
     else if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
+        sim_conn_close(c);
+}
+
+void sim_conn_finish(struct sim_conn *c) {
+    uv_stream_t *stream = (uv_stream_t *)&c->tcp;
+    if (c->closing)
+        return;
+    c->closing = c->lingering = true;
+    uv_read_stop(stream); /* a close with bytes unread is an RST, which takes our last answers from the peer */
+    if (uv_shutdown(&c->shutdown, stream, NULL) != 0 || uv_read_start(stream, on_alloc, on_lingering) != 0)
         sim_conn_close(c);
 }
 
