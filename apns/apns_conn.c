@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apns/apns_conn.h"
 
+#include "apns/apns_trust.h"
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/secret.h"
 
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -263,8 +263,6 @@ static void handshake(struct apns_conn *c) {
 }
 
 static bool start_tls(struct apns_conn *c) {
-    struct addr numeric;
-    static const unsigned char alpn[] = "\x02h2";
     c->ssl = SSL_new(c->ctx);
     c->in = BIO_new(BIO_s_mem());
     c->out = BIO_new(BIO_s_mem());
@@ -275,13 +273,7 @@ static bool start_tls(struct apns_conn *c) {
     }
     SSL_set_bio(c->ssl, c->in, c->out);
     SSL_set_connect_state(c->ssl);
-    SSL_set_alpn_protos(c->ssl, alpn, sizeof alpn - 1);
-    if (addr_parse(&numeric, c->host, 0) == 0)
-        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(c->ssl), c->host) == 1;
-    /* SSL_set_tlsext_host_name, without its cast that takes the const away. */
-    void *sni = (void *)(uintptr_t)c->host;
-    return SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, sni) == 1 &&
-           SSL_set1_host(c->ssl, c->host) == 1;
+    return apns_trust_expect(c->ssl, c->host) == 0;
 }
 
 static void begin_tls(struct apns_conn *c, const char *early, size_t early_len) {

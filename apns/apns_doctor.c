@@ -4,6 +4,7 @@
 #include "apns/apns_jwt.h"
 #include "apns/apns_reason.h"
 #include "apns/apns_session.h"
+#include "apns/apns_trust.h"
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/secret.h"
@@ -31,7 +32,8 @@ struct doctor {
     SSL_CTX *ctx;
     SSL *ssl;
     struct apns_session *session;
-    char authorization[APNS_JWT_BYTES + 8], nobody[NOBODY_CHARS + 1], topic[300], apns_id[UUID_BYTES];
+    char authorization[APNS_JWT_BYTES + 8], nobody[NOBODY_CHARS + 1], topic[APNS_TOPIC_MAX_CHARS + 1],
+        apns_id[UUID_BYTES];
     bool answered, lost;
     int status;
     char reason[64], goaway[128];
@@ -97,27 +99,6 @@ static int step_tcp(struct doctor *d, struct err_text *et) {
                    strerror(why), d->cred->port);
 }
 
-static int new_tls(struct doctor *d) {
-    struct addr numeric;
-    static const unsigned char alpn[] = "\x02h2";
-    d->ctx = SSL_CTX_new(TLS_client_method());
-    if (!d->ctx || SSL_CTX_set_min_proto_version(d->ctx, TLS1_2_VERSION) != 1)
-        return E_NOMEM;
-    SSL_CTX_set_verify(d->ctx, SSL_VERIFY_PEER, NULL);
-    int ok = d->cred->ca_file ? SSL_CTX_load_verify_file(d->ctx, d->cred->ca_file)
-                              : SSL_CTX_set_default_verify_paths(d->ctx);
-    if (ok != 1)
-        return E_INVAL;
-    d->ssl = SSL_new(d->ctx);
-    if (!d->ssl || SSL_set_fd(d->ssl, d->fd) != 1 || SSL_set_alpn_protos(d->ssl, alpn, sizeof alpn - 1) != 0)
-        return E_NOMEM;
-    if (addr_parse(&numeric, d->cred->host, 0) == 0)
-        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(d->ssl), d->cred->host) == 1 ? 0 : E_NOMEM;
-    void *sni = (void *)(uintptr_t)d->cred->host;
-    bool named = SSL_ctrl(d->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, sni) == 1;
-    return named && SSL_set1_host(d->ssl, d->cred->host) == 1 ? 0 : E_NOMEM;
-}
-
 static const char *mend_of(long verify) {
     switch (verify) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
@@ -143,10 +124,13 @@ static void describe(char out[static 256], X509 *cert) {
 
 static int step_tls(struct doctor *d, struct err_text *et) {
     char text[256] = "";
-    int err = new_tls(d);
+    int64_t expires_s;
+    int err = apns_trust_new(&d->ctx, &expires_s, d->cred, et);
     if (err != 0)
-        return err_say(et, err, err == E_INVAL ? "%s holds no CA certificate in PEM that can be read" : "out of memory",
-                       d->cred->ca_file ? d->cred->ca_file : "the system's store");
+        return err;
+    d->ssl = SSL_new(d->ctx);
+    if (!d->ssl || SSL_set_fd(d->ssl, d->fd) != 1 || apns_trust_expect(d->ssl, d->cred->host) != 0)
+        return err_say(et, E_NOMEM, "out of memory");
     ERR_clear_error();
     if (SSL_connect(d->ssl) != 1) {
         long verify = SSL_get_verify_result(d->ssl);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apns/apns_trust.h"
 
+#include "base/addr.h"
+
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
+#include <openssl/x509v3.h>
 #include <string.h>
 #include <time.h>
 
@@ -107,4 +110,17 @@ int apns_trust_new(SSL_CTX **ctxp, int64_t *expires_s, const struct apns_credent
     }
     *ctxp = ctx;
     return err;
+}
+
+int apns_trust_expect(SSL *ssl, const char *host) {
+    struct addr numeric;
+    static const unsigned char alpn[] = "\x02h2";
+    if (SSL_set_alpn_protos(ssl, alpn, sizeof alpn - 1) != 0)
+        return E_NOMEM;
+    if (addr_parse(&numeric, host, 0) == 0)
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1 ? 0 : E_NOMEM;
+    /* SSL_set_tlsext_host_name, without its cast that takes the const away. */
+    void *sni = (void *)(uintptr_t)host;
+    bool named = SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, sni) == 1;
+    return named && SSL_set1_host(ssl, host) == 1 ? 0 : E_NOMEM;
 }

@@ -12,4 +12,8 @@
  * 0, E_NOMEM, E_IO, E_CRYPTO, E_INVAL with a sentence. */
 int apns_trust_new(SSL_CTX **ctxp, int64_t *expires_s, const struct apns_credential_config *cfg, struct err_text *et);
 
+/* For SSL_new of that context: ALPN h2, the server's name in SNI, and as what its certificate must carry (an address:
+ * as its iPAddress). Returns 0 or E_NOMEM. */
+int apns_trust_expect(SSL *ssl, const char *host);
+
 #endif
