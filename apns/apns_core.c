@@ -15,13 +15,14 @@ void apns_item_finish(struct apns_item *p, struct apns_result *r) {
     struct apns_core *k = p->home->core;
     apns_result_cb cb = p->cb;
     void *arg = p->arg;
-    char id[UUID_BYTES];
+    char id[UUID_BYTES], reason[sizeof p->saved_reason]; /* the item is wiped before its owner is told */
     apns_item_ground(p, false);
     apns_lane_dequeue(p);
     apns_heap_remove(&k->due, &p->due_place);
     snprintf(id, sizeof id, "%s", p->apns_id);
     r->apns_id = r->apns_id && r->apns_id[0] ? r->apns_id : id;
-    r->reason = r->reason ? r->reason : "";
+    snprintf(reason, sizeof reason, "%s", r->reason ? r->reason : "");
+    r->reason = reason;
     r->unique_id = r->unique_id ? r->unique_id : "";
     r->credential = r->credential ? r->credential : p->home;
     r->queued_us = p->queued_us;
@@ -29,18 +30,15 @@ void apns_item_finish(struct apns_item *p, struct apns_result *r) {
     r->tries = p->tries;
     r->hedged = p->hedged;
     apns_meters_result(r->credential, r);
-    apns_pool_give(&k->pool, p);
+    slots_release(k->items, p->id);
     cb(r, arg);
 }
 
 /* No answer will come. One that came before, and asked for another try, is what its owner hears. */
 void apns_item_fail(struct apns_item *p, enum apns_verdict verdict, int err) {
     struct apns_result r = {.verdict = verdict, .err = err};
-    char reason[sizeof p->saved_reason];
-    if (p->saved && err != E_CLOSED) {
-        snprintf(reason, sizeof reason, "%s", p->saved_reason);
-        r = (struct apns_result){.verdict = p->saved->verdict, .status = p->saved_status, .reason = reason};
-    }
+    if (p->saved && err != E_CLOSED)
+        r = (struct apns_result){.verdict = p->saved->verdict, .status = p->saved_status, .reason = p->saved_reason};
     apns_item_finish(p, &r);
 }
 
@@ -84,7 +82,7 @@ void apns_core_step(struct apns_core *k) {
         struct apns_item *p = top->item;
         apns_push_id id = p->id;
         item_due(p);
-        if ((p = apns_pool_get(&k->pool, id)))
+        if ((p = slots_get(k->items, id)))
             apns_item_arm(p);
     }
     LL_FOREACH(k->credentials, c) {
@@ -113,7 +111,7 @@ uint64_t apns_core_next_ms(struct apns_core *k) {
 }
 
 uint32_t apns_core_under_way(const struct apns_core *k) {
-    return k->pool.used;
+    return slots_used(k->items);
 }
 
 uint64_t apns_core_mono_us(const struct apns_core *k) {
@@ -124,8 +122,10 @@ uint64_t apns_core_mono_us(const struct apns_core *k) {
 
 int apns_core_new(struct apns_core **kp, const struct apns_core_ops *ops, void *arg, struct metrics *m) {
     struct apns_core *k = calloc(1, sizeof *k);
-    if (!k)
+    if (!k || slots_new(&k->items, sizeof(struct apns_item), APNS_UNDER_WAY_MAX) != 0) {
+        free(k);
         return E_NOMEM;
+    }
     k->ops = *ops;
     k->arg = arg;
     k->metrics = m;
@@ -148,8 +148,9 @@ void apns_core_stop(struct apns_core *k) {
     struct apns_link *l;
     struct apns_item *p;
     uint32_t cursor = 0;
+    slot_id id;
     k->stopped = true;
-    while ((p = apns_pool_next(&k->pool, &cursor))) {
+    while ((p = slots_next(k->items, &cursor, &id))) {
         bool flying = p->flying > 0;
         apns_item_ground(p, false);
         apns_item_fail(p, flying ? APNS_SERVER_ERROR : APNS_NOT_SENT, E_CLOSED);
@@ -179,7 +180,7 @@ struct apns_core *apns_core_free(struct apns_core *k) {
         free(t);
     }
     apns_heap_free(&k->due);
-    apns_pool_free(&k->pool);
+    slots_free(k->items);
     free(k);
     return NULL;
 }
@@ -358,10 +359,12 @@ int apns_core_push(struct apns_credential *c, const struct apns_push *in, apns_r
         return err;
     if (c->queued >= APNS_QUEUE_MAX)
         return err_say(et, E_FULL, "%u pushes wait already; APNs does not keep up or cannot be reached", c->queued);
-    struct apns_item *p = apns_pool_take(&k->pool);
+    slot_id item_id;
+    struct apns_item *p = slots_alloc(k->items, &item_id);
     if (!p)
         return err_say(et, E_FULL, "too many pushes are under way");
     fill(p, in);
+    p->id = item_id;
     p->home = c;
     p->seq = ++k->seq;
     p->queued_us = k->now.mono_us;
@@ -372,17 +375,17 @@ int apns_core_push(struct apns_credential *c, const struct apns_push *in, apns_r
     struct apns_heap_entry e = {p->deadline_ms, p->seq, p, &p->due_place};
     if (apns_heap_put(&k->due, &e) != 0 || apns_lane_enqueue(p, c, p->lane) != 0) {
         apns_heap_remove(&k->due, &p->due_place);
-        apns_pool_give(&k->pool, p);
+        slots_release(k->items, item_id);
         return err_say(et, E_NOMEM, "out of memory");
     }
     apns_item_arm(p);
-    *id = p->id;
+    *id = item_id;
     apns_lanes_pump(c);
     return 0;
 }
 
 int apns_core_withdraw(struct apns_credential *c, apns_push_id id) {
-    struct apns_item *p = apns_pool_get(&c->core->pool, id);
+    struct apns_item *p = slots_get(c->core->items, id);
     if (!p || p->flying || p->home != c)
         return E_NOTFOUND;
     apns_item_fail(p, APNS_NOT_SENT, E_CLOSED);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The core's state, shared by its files: apns_core.c (life, time, pushes), apns_pool.c (records), apns_lane.c (queues
+/* The core's state, shared by its files: apns_core.c (life, time, pushes), apns_lane.c (queues
  * and who sends what where), apns_link.c (connections), apns_policy.c (answers), apns_meters.c (metrics). */
 #ifndef APNS_APNS_CORE_PRIV_H
 #define APNS_APNS_CORE_PRIV_H
@@ -10,6 +10,7 @@
 #include "apns/apns_reason.h"
 #include "apns/apns_session.h"
 #include "base/bytes.h"
+#include "base/slots.h"
 
 #define APNS_UNDER_WAY_MAX   65536 /* pushes of all credentials together */
 #define APNS_TRIES_MAX       2     /* a push of unknown fate goes out once more */
@@ -40,9 +41,6 @@ struct apns_flight {
 };
 
 struct apns_item {
-    uint32_t index, generation, next_free; /* apns_pool.c */
-    bool used;
-    /* Everything from here on is cleared for a new push. */
     apns_push_id id;
     struct apns_credential *home;       /* the caller's */
     struct apns_credential *credential; /* where it is now: home, or its pair */
@@ -63,14 +61,8 @@ struct apns_item {
     void *arg;
     char expiration[24], priority[4], apns_id[UUID_BYTES];
     char collapse_id[APNS_COLLAPSE_ID_MAX_BYTES + 1], topic[APNS_TOPIC_MAX_CHARS + 1];
-    /* These hold secrets: their used parts are wiped. */
     char token[APNS_TOKEN_MAX_CHARS + 1];
     char payload[APNS_VOIP_PAYLOAD_MAX_BYTES];
-};
-
-struct apns_pool {
-    struct apns_item **chunks;
-    uint32_t count, used, first_free; /* 1 + index */
 };
 
 enum apns_link_state {
@@ -152,7 +144,7 @@ struct apns_core {
     struct apns_time now;
     struct apns_credential *credentials;
     struct apns_token_node *tokens; /* shared by credentials with the same key */
-    struct apns_pool pool;
+    struct slots *items;            /* of struct apns_item */
     struct apns_heap due;
     uint64_t seq, serial, gauges_ms;
     bool draining, stopped;
@@ -162,13 +154,6 @@ struct apns_core {
 static inline uint64_t apns_now_ms(const struct apns_core *k) {
     return k->now.mono_us / 1000;
 }
-
-/* apns_pool.c: a cleared item and its id, or NULL; get returns NULL for stale ids. */
-struct apns_item *apns_pool_take(struct apns_pool *pool);
-struct apns_item *apns_pool_get(const struct apns_pool *pool, apns_push_id id);
-void apns_pool_give(struct apns_pool *pool, struct apns_item *p);
-struct apns_item *apns_pool_next(const struct apns_pool *pool, uint32_t *cursor);
-void apns_pool_free(struct apns_pool *pool);
 
 /* apns_lane.c */
 int apns_lane_enqueue(struct apns_item *p, struct apns_credential *c, enum apns_lane lane); /* 0 or E_NOMEM */
