@@ -159,6 +159,7 @@ static void a_new_token_is_tried_in_the_other_environment_once(void **state) {
     assert_int_equal(times(w, 2), 2);
     assert_int_equal(w->results[2].verdict, APNS_TOKEN_INVALID);
     assert_ptr_equal(w->results[2].credential, w->credential);
+    assert_string_equal(w->results[2].reason, "BadDeviceToken");
 }
 
 static void expired_token(struct world *w, struct request *r) {
