@@ -73,7 +73,7 @@ static void on_timer(uv_timer_t *t) {
     apns_core_step(a->core);
 }
 
-static void check_expiry(struct apns *a, struct credential_io *io) {
+static void check_expiry(const struct credential_io *io) {
     int64_t left_s = io->expires_s - (int64_t)(clock_wall_ms() / 1000);
     char sentence[160];
     if (!io->expires_s || left_s > (int64_t)io->alarm_days * DAY_S)
@@ -83,7 +83,6 @@ static void check_expiry(struct apns *a, struct credential_io *io) {
     else
         snprintf(sentence, sizeof sentence, "the certificate ends in %u days: replace it before",
                  (unsigned)(left_s / DAY_S));
-    apns_conns_tick(&a->conns);
     apns_core_alarm(io->credential, APNS_ALARM_EXPIRY, sentence);
 }
 
@@ -109,10 +108,9 @@ static void on_prepare(uv_prepare_t *h) {
     if (now_ms >= a->expiry_check_ms) {
         a->expiry_check_ms = now_ms + EXPIRY_CHECK_MS;
         LL_FOREACH(a->credentials, io) {
-            check_expiry(a, io);
+            check_expiry(io);
         }
     }
-    apns_conns_tick(&a->conns);
     arm(a, now_ms);
     if (a->drained && (apns_core_under_way(a->core) == 0 || now_ms >= a->drain_until_ms)) {
         void (*drained)(void *) = a->drained;
@@ -293,8 +291,10 @@ int apns_credential_reload(struct apns_credential *c, const struct apns_credenti
     EVP_PKEY *key;
     if (strcmp(cfg->host, io->route.host) != 0 || cfg->port != io->route.port)
         return err_say(et, E_INVAL, "host and port of a credential stay: add another one");
+    struct apns *a = apns_core_arg(apns_core_of(c));
     int err = prepare(&next, &key, cfg, et);
     struct apns_core_identity id = identity(cfg, key, io);
+    apns_conns_tick(&a->conns);
     if (err == 0 && (err = apns_core_reload(c, &id)) != 0)
         err_say(et, err, "out of memory");
     EVP_PKEY_free(key);
@@ -306,7 +306,7 @@ int apns_credential_reload(struct apns_credential *c, const struct apns_credenti
     io->route = next.route;
     io->expires_s = next.expires_s;
     io->alarm_days = next.alarm_days;
-    check_expiry(apns_core_arg(apns_core_of(c)), io);
+    check_expiry(io);
     return 0;
 }
 

@@ -59,6 +59,7 @@ static void maybe_free(struct apns_conn *c) {
         secret_free(c->proxy_auth, strlen(c->proxy_auth));
     SSL_CTX_free(c->ctx);
     secret_wipe(c->plain, sizeof c->plain);
+    secret_wipe(c->write_buffer, sizeof c->write_buffer); /* the proxy's password went through it */
     free(c);
     all->open--;
     all->gone(all->arg);

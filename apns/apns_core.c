@@ -114,10 +114,6 @@ uint32_t apns_core_under_way(const struct apns_core *k) {
     return slots_used(k->items);
 }
 
-uint64_t apns_core_mono_us(const struct apns_core *k) {
-    return k->now.mono_us;
-}
-
 /* Life */
 
 int apns_core_new(struct apns_core **kp, const struct apns_core_ops *ops, void *arg, struct metrics *m) {
@@ -306,10 +302,6 @@ struct apns_core *apns_core_of(const struct apns_credential *c) {
 
 struct apns_token *apns_core_token(const struct apns_credential *c) {
     return c->token;
-}
-
-const char *apns_core_name(const struct apns_credential *c) {
-    return c->name;
 }
 
 void apns_core_alarm(struct apns_credential *c, enum apns_alarm alarm, const char *sentence) {

@@ -41,7 +41,6 @@ struct apns_core *apns_core_free(struct apns_core *k);
 void apns_core_step(struct apns_core *k);
 uint64_t apns_core_next_ms(struct apns_core *k);
 uint32_t apns_core_under_way(const struct apns_core *k);
-uint64_t apns_core_mono_us(const struct apns_core *k);
 
 /* Who sends where; strings are copied. key NULL: the connection's certificate speaks for us. */
 struct apns_core_identity {
@@ -65,7 +64,6 @@ void *apns_core_owner(const struct apns_credential *c);
 void *apns_core_arg(const struct apns_core *k); /* as given to apns_core_new */
 struct apns_core *apns_core_of(const struct apns_credential *c);
 struct apns_token *apns_core_token(const struct apns_credential *c); /* NULL with a certificate */
-const char *apns_core_name(const struct apns_credential *c);
 /* Say it through the alarm callback and the log, unless it was said a moment ago. */
 void apns_core_alarm(struct apns_credential *c, enum apns_alarm alarm, const char *sentence);
 

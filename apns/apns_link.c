@@ -109,7 +109,7 @@ void apns_link_ping(struct apns_link *l) {
 }
 
 /* What was under way has an unknown fate, and the link dials again, unless another takes its place. */
-static void lost(struct apns_link *l, const char *what, const char *detail) {
+void apns_link_closed(struct apns_link *l, const char *what, const char *detail) {
     struct apns_credential *c = l->credential;
     uint64_t now_ms = apns_now_ms(c->core), lived_ms = now_ms - l->dialled_ms;
     bool goes = l->leaving || l->state == APNS_LINK_DRAINING || c->core->stopped;
@@ -139,13 +139,9 @@ static void lost(struct apns_link *l, const char *what, const char *detail) {
     apns_lanes_pump(c);
 }
 
-void apns_link_closed(struct apns_link *l, const char *what, const char *detail) {
-    lost(l, what, detail);
-}
-
 static void drop(struct apns_link *l, const char *what, const char *detail) {
     l->credential->core->ops.hang_up(l, l->credential->core->arg);
-    lost(l, what, detail);
+    apns_link_closed(l, what, detail);
 }
 
 void apns_link_step(struct apns_link *l) {

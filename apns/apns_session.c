@@ -128,7 +128,7 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *arg) 
         s->ops.goaway(*reason ? reason : text, s->arg);
         json_decref(o);
     } else if (st && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
-               (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) && !st->answered) {
+               (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)) {
         st->answered = true;
     }
     return 0;

@@ -123,8 +123,6 @@ void sim_conn_finish(struct sim_conn *c);
 void sim_conn_reset(struct sim_conn *c);
 /* All that is queued, through TLS onto the wire. Not inside of a callback of the session. */
 void sim_conn_flush(struct sim_conn *c);
-/* The same, on the loop's next turn. */
-void sim_conn_flush_soon(struct sim_conn *c);
 /* Reading goes on, or stops, as the black hole says. */
 void sim_conn_read(struct sim_conn *c);
 int64_t sim_conn_hole(const struct sim_conn *c);

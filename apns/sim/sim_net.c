@@ -122,23 +122,6 @@ void sim_conn_flush(struct sim_conn *c) {
         sim_conn_close(c);
 }
 
-static void on_flush_soon(struct sim *s, void *arg, bool cancelled) {
-    uint64_t *number = arg;
-    struct sim_conn *c = cancelled ? NULL : sim_conn_find(s, *number);
-    free(number);
-    if (c)
-        sim_conn_flush(c);
-}
-
-void sim_conn_flush_soon(struct sim_conn *c) {
-    uint64_t *number = malloc(sizeof *number);
-    if (!number)
-        return;
-    *number = c->number;
-    if (sim_later(c->s, 0, on_flush_soon, number) != 0)
-        free(number);
-}
-
 int64_t sim_conn_hole(const struct sim_conn *c) {
     return c->hole >= 0 ? c->hole : c->s->b.black_hole;
 }

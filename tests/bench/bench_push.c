@@ -71,7 +71,7 @@ struct mark {
 struct bench {
     const char *host, *ca_file, *key_file;
     uint16_t port;
-    unsigned count, outstanding, rate, bad_percent_x10;
+    unsigned count, outstanding, rate, bad_per_mille;
     unsigned sent, done, accepted, refused, failed, warm_up;
     uint64_t first_us; /* of the paced pushes */
     struct mark from, to;
@@ -131,7 +131,7 @@ static void push_next(struct bench *b) {
     char token[65], id[64];
     struct err_text et;
     apns_push_id push_id;
-    bool bad = b->bad_percent_x10 && b->sent % 1000 < b->bad_percent_x10;
+    bool bad = b->bad_per_mille && b->sent % 1000 < b->bad_per_mille;
     snprintf(token, sizeof token, "%s%061x", bad ? "bad" : "00f", b->sent % 1000);
     snprintf(id, sizeof id, "8b1a9953-c461-4296-a827-%012x", b->sent);
     const struct apns_push push = {.token = token,
@@ -230,7 +230,7 @@ static bool options(struct bench *b, int argc, char **argv) {
             b->outstanding = n;
             break;
         case 'b':
-            b->bad_percent_x10 = n;
+            b->bad_per_mille = n;
             break;
         default:
             return false;

@@ -125,10 +125,6 @@ size_t peer_tone_packet(struct peer_tone *t, uint8_t out[static PEER_AUDIO_PACKE
     return RTP_HEADER + (size_t)(n > 0 ? n : 0);
 }
 
-uint32_t peer_tone_ssrc(const struct peer_tone *t) {
-    return t->ssrc;
-}
-
 int peer_meter_new(struct peer_meter **mp) {
     int err = 0;
     struct peer_meter *m = calloc(1, sizeof *m);

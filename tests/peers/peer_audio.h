@@ -25,7 +25,6 @@ int peer_tone_new(struct peer_tone **tp, enum peer_codec codec, int pt, double h
 struct peer_tone *peer_tone_free(struct peer_tone *t);
 /* The next 20 ms as a plain RTP packet; returns its length. */
 size_t peer_tone_packet(struct peer_tone *t, uint8_t out[static PEER_AUDIO_PACKET_BYTES]);
-uint32_t peer_tone_ssrc(const struct peer_tone *t);
 
 struct peer_meter; /* the receiver */
 
