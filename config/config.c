@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/config.h"
 
-#include "base/addr.h"
 #include "base/bytes.h"
-#include "base/secret.h"
+#include "config/config_check.h"
 #include "config/config_doc.h"
 #include "config/config_schema.h"
 
@@ -13,9 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HANDOFF_DEFAULTS    4
-#define DRAIN_DEFAULT_S     60
-#define RETENTION_DEFAULT_H 24
+#define HANDOFF_DEFAULTS          4
+#define DRAIN_DEFAULT_S           60
+#define RETENTION_DEFAULT_H       24
+#define HOLD_DEFAULT_MS           500
+#define HEDGE_DEFAULT_MS          300
+#define EXPIRY_ALARM_DEFAULT_DAYS 30
 
 /* Completing: what the file does not say */
 
@@ -39,13 +41,38 @@ static void resolve(char **path, const char *folder) {
     *path = strdup(joined);
 }
 
-static void complete_app(struct config_app *a, const char *folder) {
-    text_default(&a->apns.host,
-                 a->environment == CONFIG_ENV_SANDBOX ? "api.sandbox.push.apple.com" : "api.push.apple.com");
-    text_default(&a->apns.ca_file, "");
-    number_default(&a->apns.port, 443);
-    resolve(&a->apns.key_file, folder);
-    resolve(&a->apns.ca_file, folder);
+static int number_ptr_default(unsigned **field, unsigned value) {
+    if (*field)
+        return 0;
+    *field = malloc(sizeof **field);
+    if (!*field)
+        return E_NOMEM;
+    **field = value;
+    return 0;
+}
+
+static int complete_apns(struct config_apns *a, bool sandbox, const char *folder) {
+    char **texts[] = {&a->team_id, &a->key_id,           &a->key_file,
+                      &a->ca_file, &a->certificate_file, &a->certificate_password_file,
+                      &a->proxy,   &a->proxy_user,       &a->proxy_password_file};
+    char **paths[] = {&a->key_file, &a->ca_file, &a->certificate_file, &a->certificate_password_file,
+                      &a->proxy_password_file};
+    text_default(&a->host, sandbox ? "api.sandbox.push.apple.com" : "api.push.apple.com");
+    number_default(&a->port, 443);
+    number_default(&a->expiry_alarm_days, EXPIRY_ALARM_DEFAULT_DAYS);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        text_default(texts[i], "");
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        resolve(paths[i], folder);
+    return number_ptr_default(&a->hedge_ms, HEDGE_DEFAULT_MS);
+}
+
+static int complete_app(struct config_app *a, const char *folder) {
+    bool sandbox = a->environment == CONFIG_ENV_SANDBOX;
+    int err = complete_apns(&a->apns, sandbox, folder);
+    if (err == 0 && a->other_environment)
+        err = complete_apns(a->other_environment, !sandbox, folder);
+    return err;
 }
 
 static int complete_route(struct config_route *r) {
@@ -83,18 +110,16 @@ static int complete(struct config *c, const char *folder) {
     number_default(&c->media.port, 10000);
     number_default(&c->media.workers, 1);
     number_default(&c->media.calls_max, 10000);
-    if (!c->media.hold_ms) {
-        if (!(c->media.hold_ms = malloc(sizeof *c->media.hold_ms)))
-            return E_NOMEM;
-        *c->media.hold_ms = 500;
-    }
+    if (number_ptr_default(&c->media.hold_ms, HOLD_DEFAULT_MS) != 0)
+        return E_NOMEM;
     text_default(&c->store.url, "sqlite:/var/lib/wakegate/wakegate.db");
     text_default(&c->store.seal_key_file, "");
     resolve(&c->store.seal_key_file, folder);
     for (unsigned i = 0; i < c->auth.tokens_count; i++)
         text_default(&c->auth.tokens[i].tenant, "default");
     for (unsigned i = 0; i < c->apps_count; i++)
-        complete_app(&c->apps[i], folder);
+        if (complete_app(&c->apps[i], folder) != 0)
+            return E_NOMEM;
     for (unsigned i = 0; i < c->routes_count; i++)
         if (complete_route(&c->routes[i]) != 0)
             return E_NOMEM;
@@ -103,140 +128,6 @@ static int complete(struct config *c, const char *folder) {
     text_default(&c->cluster.node, "a");
     text_default(&c->cluster.redis_url, "");
     text_default(&c->user, "");
-    return 0;
-}
-
-/* Judging: what the schema cannot say */
-
-static int check_secret(const struct config_doc *d, const char *path, const char *file, struct err_text *et) {
-    struct err_text why = {""};
-    char *p = NULL;
-    size_t len = 0;
-    int err = secret_file_read(&p, &len, file, &why);
-    secret_free(p, len);
-    return err == 0 ? 0 : config_doc_say(d, et, err, path, "%s", why.s);
-}
-
-static int check_listen(const struct config *c, const struct config_doc *d, struct err_text *et) {
-    struct addr a;
-    if (addr_parse_hostport(&a, c->listen.api) != 0)
-        return config_doc_say(d, et, E_INVAL, "listen.api",
-                              "\"%s\" is not an address and a port, e.g. \"127.0.0.1:8080\"", c->listen.api);
-    if (!c->listen.tls && !c->listen.behind_proxy && !addr_is_loopback(&a))
-        return config_doc_say(
-            d, et, E_INVAL, "listen.api",
-            "plain HTTP on %s would show tokens and keys to the network; set listen.tls, or behind_proxy: true "
-            "when a proxy in front does TLS",
-            c->listen.api);
-    if (c->listen.public_url[0] && strncmp(c->listen.public_url, "https://", 8) != 0 &&
-        strncmp(c->listen.public_url, "http://", 7) != 0)
-        return config_doc_say(d, et, E_INVAL, "listen.public_url", "\"%s\" does not begin with https:// (or http://)",
-                              c->listen.public_url);
-    if (c->listen.tls)
-        return check_secret(d, "listen.tls.key_file", c->listen.tls->key_file, et);
-    return 0;
-}
-
-static int check_media(const struct config *c, const struct config_doc *d, struct err_text *et) {
-    char path[CONFIG_PATH_BYTES];
-    struct addr a;
-    if (addr_parse(&a, c->media.address, 0) != 0)
-        return config_doc_say(d, et, E_INVAL, "media.address", "\"%s\" is not an IP address", c->media.address);
-    if (c->media.workers > 64)
-        return config_doc_say(d, et, E_INVAL, "media.workers", "%u; 1 to 64, best one a core", c->media.workers);
-    if (c->media.port + c->media.workers - 1 > 65535)
-        return config_doc_say(d, et, E_INVAL, "media.port", "%u and one port for each of %u workers pass 65535",
-                              c->media.port, c->media.workers);
-    if (c->media.calls_max > 1000000)
-        return config_doc_say(d, et, E_INVAL, "media.calls_max", "%u; at most 1000000", c->media.calls_max);
-    for (unsigned i = 0; i < c->media.announce_count; i++) {
-        snprintf(path, sizeof path, "media.announce[%u]", i);
-        if (addr_parse(&a, c->media.announce[i], 0) != 0)
-            return config_doc_say(d, et, E_INVAL, path, "\"%s\" is not an IP address", c->media.announce[i]);
-    }
-    if (strncmp(c->store.url, "sqlite:", 7) != 0 || c->store.url[7] == 0)
-        return config_doc_say(d, et, E_INVAL, "store.url", "\"%s\" is not of the form sqlite:PATH", c->store.url);
-    return 0;
-}
-
-static int check_tokens(const struct config *c, const struct config_doc *d, struct err_text *et) {
-    char path[CONFIG_PATH_BYTES];
-    uint8_t digest[32];
-    for (unsigned i = 0; i < c->auth.tokens_count; i++) {
-        const struct config_token *t = &c->auth.tokens[i];
-        snprintf(path, sizeof path, "auth.tokens[%u].sha256", i);
-        if (hex_decode(digest, sizeof digest, t->sha256) != (int)sizeof digest ||
-            strspn(t->sha256, "0123456789abcdef") != 64)
-            return config_doc_say(
-                d, et, E_INVAL, path,
-                "not the SHA-256 of a token in 64 lower-case hex digits; `wakegate token new` prints one");
-        snprintf(path, sizeof path, "auth.tokens[%u].scopes", i);
-        if (t->scopes == 0)
-            return config_doc_say(d, et, E_INVAL, path, "a token without a scope is of no use; calls, devices, admin");
-    }
-    return 0;
-}
-
-static int check_apps(const struct config *c, const struct config_doc *d, struct err_text *et) {
-    char path[CONFIG_PATH_BYTES];
-    for (unsigned i = 0; i < c->apps_count; i++) {
-        const struct config_app *a = &c->apps[i];
-        snprintf(path, sizeof path, "apps[%u].name", i);
-        if (!a->name[0] || strlen(a->name) > 64 ||
-            a->name[strspn(a->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")])
-            return config_doc_say(d, et, E_INVAL, path, "1 to 64 letters, digits, '.', '_' or '-' are needed");
-        if (config_app(c, a->name) != a)
-            return config_doc_say(d, et, E_CONFLICT, path, "another app has the name \"%s\"", a->name);
-        snprintf(path, sizeof path, "apps[%u].apns.team_id", i);
-        if (strlen(a->apns.team_id) != 10)
-            return config_doc_say(d, et, E_INVAL, path,
-                                  "a team id has 10 characters; it is shown in the developer account");
-        snprintf(path, sizeof path, "apps[%u].apns.key_id", i);
-        if (strlen(a->apns.key_id) != 10)
-            return config_doc_say(d, et, E_INVAL, path, "a key id has 10 characters; it is in the .p8 file's name");
-        snprintf(path, sizeof path, "apps[%u].apns.port", i);
-        if (a->apns.port > 65535)
-            return config_doc_say(d, et, E_INVAL, path, "%u is not a port; Apple serves 443 and 2197", a->apns.port);
-        snprintf(path, sizeof path, "apps[%u].apns.key_file", i);
-        int err = check_secret(d, path, a->apns.key_file, et);
-        if (err != 0)
-            return err;
-    }
-    return 0;
-}
-
-static int check_routes(const struct config *c, const struct config_doc *d, struct err_text *et) {
-    char path[CONFIG_PATH_BYTES];
-    for (unsigned i = 0; i < c->routes_count; i++) {
-        const struct config_route *r = &c->routes[i];
-        snprintf(path, sizeof path, "routes[%u].app", i);
-        if (!r->reject && !r->app[0])
-            return config_doc_say(d, et, E_INVAL, path, "route \"%s\" needs an app, or reject", r->name);
-        if (!r->reject && !config_app(c, r->app))
-            return config_doc_say(d, et, E_NOTFOUND, path, "no app has the name \"%s\"; the names under apps are meant",
-                                  r->app);
-        snprintf(path, sizeof path, "routes[%u].ring_timeout_s", i);
-        if (r->ring_timeout_s > CONFIG_RING_TIMEOUT_MAX_S)
-            return config_doc_say(d, et, E_INVAL, path, "%u; at most %d, since CallKit ends a ring after 30 to 60 s",
-                                  r->ring_timeout_s, CONFIG_RING_TIMEOUT_MAX_S);
-        snprintf(path, sizeof path, "routes[%u].reject.status", i);
-        if (r->reject && (r->reject->status < 400 || r->reject->status > 599))
-            return config_doc_say(d, et, E_INVAL, path, "%u is not an HTTP error status (400 to 599)",
-                                  r->reject->status);
-    }
-    return 0;
-}
-
-static int judge(const struct config *c, const struct config_doc *d, struct err_text *et) {
-    int (*const checks[])(const struct config *, const struct config_doc *,
-                          struct err_text *) = {check_listen, check_media, check_tokens, check_apps, check_routes};
-    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
-        int err = checks[i](c, d, et);
-        if (err != 0)
-            return err;
-    }
-    if (c->store.seal_key_file[0])
-        return check_secret(d, "store.seal_key_file", c->store.seal_key_file, et);
     return 0;
 }
 
@@ -267,7 +158,7 @@ static int finish(struct config *c, const struct config_doc *d, struct err_text 
         c->listen.drain_s = DRAIN_DEFAULT_S;
     if (!config_doc_has(d, "store", "retention_h"))
         c->store.retention_h = RETENTION_DEFAULT_H;
-    return judge(c, d, et);
+    return config_check(c, d, et);
 }
 
 int config_load(struct config **cp, const char *path, struct err_text *et) {

@@ -64,16 +64,24 @@ struct config_auth {
     unsigned tokens_count;
 };
 
+/* Either team_id, key_id and key_file, or certificate_file; the others are "". */
 struct config_apns {
-    char *team_id, *key_id, *key_file, *host;
+    char *team_id, *key_id, *key_file;
+    char *certificate_file, *certificate_password_file;
+    char *host;
     unsigned port;
-    char *ca_file; /* "": the system's trust store */
+    char *ca_file;                                  /* "": the system's trust store */
+    char *proxy, *proxy_user, *proxy_password_file; /* "": none */
+    unsigned ring_connections;                      /* 0: by the number of addresses */
+    unsigned *hedge_ms;                             /* never NULL after loading; 0: no hedge */
+    unsigned expiry_alarm_days;
 };
 
 struct config_app {
     char *name, *bundle_id;
     enum config_environment environment;
     struct config_apns apns;
+    struct config_apns *other_environment; /* NULL: the app has one only */
     char **codecs;
     unsigned codecs_count;
 };

@@ -60,19 +60,29 @@ static const cyaml_schema_value_t token_item = {CYAML_VALUE_MAPPING(NEED, struct
 static const cyaml_schema_field_t auth[] = {
     CYAML_FIELD_SEQUENCE("tokens", PTR, struct config_auth, tokens, &token_item, 0, 1024), CYAML_FIELD_END};
 
-static const cyaml_schema_field_t apns[] = {TEXT("team_id", NEED, config_apns, team_id),
-                                            TEXT("key_id", NEED, config_apns, key_id),
-                                            TEXT("key_file", NEED, config_apns, key_file),
-                                            TEXT("host", OPT, config_apns, host),
-                                            NUMBER("port", config_apns, port),
-                                            TEXT("ca_file", OPT, config_apns, ca_file),
-                                            CYAML_FIELD_END};
+static const cyaml_schema_field_t apns[] = {
+    TEXT("team_id", OPT, config_apns, team_id),
+    TEXT("key_id", OPT, config_apns, key_id),
+    TEXT("key_file", OPT, config_apns, key_file),
+    TEXT("certificate_file", OPT, config_apns, certificate_file),
+    TEXT("certificate_password_file", OPT, config_apns, certificate_password_file),
+    TEXT("host", OPT, config_apns, host),
+    NUMBER("port", config_apns, port),
+    TEXT("ca_file", OPT, config_apns, ca_file),
+    TEXT("proxy", OPT, config_apns, proxy),
+    TEXT("proxy_user", OPT, config_apns, proxy_user),
+    TEXT("proxy_password_file", OPT, config_apns, proxy_password_file),
+    NUMBER("ring_connections", config_apns, ring_connections),
+    CYAML_FIELD_UINT_PTR("hedge_ms", OPT | PTR, struct config_apns, hedge_ms),
+    NUMBER("expiry_alarm_days", config_apns, expiry_alarm_days),
+    CYAML_FIELD_END};
 
 static const cyaml_schema_field_t app[] = {
     TEXT("name", NEED, config_app, name),
     TEXT("bundle_id", NEED, config_app, bundle_id),
     CYAML_FIELD_ENUM("environment", OPT, struct config_app, environment, environments, CYAML_ARRAY_LEN(environments)),
     GROUP("apns", NEED, config_app, apns, apns),
+    CYAML_FIELD_MAPPING_PTR("other_environment", OPT | PTR, struct config_app, other_environment, apns),
     CYAML_FIELD_SEQUENCE("codecs", OPT | PTR, struct config_app, codecs, &text_item, 0, 64),
     CYAML_FIELD_END};
 static const cyaml_schema_value_t app_item = {CYAML_VALUE_MAPPING(NEED, struct config_app, app)};

@@ -90,6 +90,12 @@ static void what_the_file_does_not_say_has_its_default(void **state) {
     assert_int_equal(c->apps[0].environment, CONFIG_ENV_PRODUCTION);
     assert_string_equal(c->apps[0].apns.host, "api.push.apple.com");
     assert_int_equal(c->apps[0].apns.port, 443);
+    assert_string_equal(c->apps[0].apns.certificate_file, "");
+    assert_string_equal(c->apps[0].apns.proxy, "");
+    assert_int_equal(c->apps[0].apns.ring_connections, 0);
+    assert_int_equal(*c->apps[0].apns.hedge_ms, 300);
+    assert_int_equal(c->apps[0].apns.expiry_alarm_days, 30);
+    assert_null(c->apps[0].other_environment);
     assert_int_equal(c->routes[0].ring_timeout_s, 40);
     assert_int_equal(c->routes[0].must_report.suspect_after_ms, 6000);
     assert_int_equal(c->routes[0].must_report.second_path_after_ms, 8000);
@@ -298,6 +304,58 @@ static void apps_are_checked(void **state) {
                    10, "apps[1].name: another app has the name \"phone\"");
 }
 
+#define KEY_LINES "      team_id: ABCDE12345\n      key_id: KEY1234567\n      key_file: key.p8\n"
+
+static void a_certificate_takes_the_place_of_the_key(void **state) {
+    struct config *c = loaded(with(KEY_LINES, "      certificate_file: key.p8\n      hedge_ms: 0\n"));
+    (void)state;
+    assert_string_equal(c->apps[0].apns.certificate_file, key_file);
+    assert_string_equal(c->apps[0].apns.key_file, "");
+    assert_int_equal(*c->apps[0].apns.hedge_ms, 0);
+    config_free(c);
+    assert_refused(with("key_file: key.p8\n", "certificate_file: key.p8\n"), 7,
+                   "apps[0].apns.team_id: not together with certificate_file");
+    assert_refused(with("key_file: key.p8\n", "key_file: key.p8\n      certificate_password_file: key.p8\n"), 10,
+                   "apps[0].apns.certificate_password_file: of no use without certificate_file");
+}
+
+static void an_app_may_have_both_environments(void **state) {
+    struct config *c = loaded(with(
+        ROUTES,
+        "    other_environment: {team_id: ABCDE12345, key_id: KEY7654321, key_file: key.p8, hedge_ms: 500}\n" ROUTES));
+    (void)state;
+    assert_string_equal(c->apps[0].apns.host, "api.push.apple.com");
+    assert_string_equal(c->apps[0].other_environment->host, "api.sandbox.push.apple.com");
+    assert_string_equal(c->apps[0].other_environment->key_id, "KEY7654321");
+    assert_int_equal(*c->apps[0].other_environment->hedge_ms, 500);
+    config_free(c);
+    assert_refused(with(ROUTES, "    other_environment:\n      team_id: ABCDE12345\n" ROUTES), 11,
+                   "apps[0].other_environment.key_id: this key is required");
+}
+
+static void a_proxy_is_checked(void **state) {
+    static const struct {
+        const char *lines, *sentence;
+    } rows[] = {
+        {"      proxy: proxy.example.com\n", "apps[0].apns.proxy: \"proxy.example.com\" is not a host and a port"},
+        {"      proxy: \"proxy:70000\"\n", "apps[0].apns.proxy: \"proxy:70000\" is not a host and a port"},
+        {"      proxy_user: me\n", "apps[0].apns.proxy_user: of no use without proxy"},
+        {"      proxy_password_file: key.p8\n", "apps[0].apns.proxy_password_file: of no use without proxy_user"},
+        {"      ring_connections: 5\n", "apps[0].apns.ring_connections: 5; at most 4"},
+    };
+    char text[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(text, sizeof text, "key_file: key.p8\n%s", rows[i].lines);
+        assert_refused(with("key_file: key.p8\n", text), 10, rows[i].sentence);
+    }
+    struct config *c = loaded(with("key_file: key.p8\n", "key_file: key.p8\n      proxy: \"[2001:db8::1]:3128\"\n"
+                                                         "      proxy_user: me\n      proxy_password_file: key.p8\n"));
+    assert_string_equal(c->apps[0].apns.proxy, "[2001:db8::1]:3128");
+    assert_string_equal(c->apps[0].apns.proxy_password_file, key_file);
+    config_free(c);
+}
+
 static void a_secret_file_that_others_can_read_is_refused(void **state) {
     (void)state;
     assert_int_equal(chmod(key_file, 0640), 0);
@@ -317,6 +375,8 @@ static void a_missing_secret_file_is_named(void **state) {
     assert_refused(with("key.p8", "none.p8"), 9, want);
     snprintf(want, sizeof want, "store.seal_key_file: %s/none.key: No such file", folder);
     assert_refused("store: {seal_key_file: none.key}\n" SMALLEST, 1, want);
+    snprintf(want, sizeof want, "store.seal_key_file: %s:1: a key is 64 hex digits", key_file);
+    assert_refused("store: {seal_key_file: key.p8}\n" SMALLEST, 1, want);
 }
 
 static void routes_are_checked(void **state) {
@@ -499,6 +559,9 @@ int main(void) {
         cmocka_unit_test(values_out_of_range_are_said),
         cmocka_unit_test(tokens_are_hashes_with_a_scope),
         cmocka_unit_test(apps_are_checked),
+        cmocka_unit_test(a_certificate_takes_the_place_of_the_key),
+        cmocka_unit_test(an_app_may_have_both_environments),
+        cmocka_unit_test(a_proxy_is_checked),
         cmocka_unit_test(a_secret_file_that_others_can_read_is_refused),
         cmocka_unit_test(a_missing_secret_file_is_named),
         cmocka_unit_test(routes_are_checked),
