@@ -25,6 +25,7 @@ struct credential_io {
     struct apns_route route;
     int64_t expires_s; /* 0: no certificate */
     unsigned alarm_days;
+    uint64_t mints; /* that its owner was told of */
 };
 
 struct apns {
@@ -36,6 +37,8 @@ struct apns {
     uint64_t timer_at_ms, expiry_check_ms, drain_until_ms;
     unsigned handles;
     bool closing, draining;
+    apns_minted_cb minted;
+    void *minted_arg;
     void (*done)(void *arg);
     void *done_arg;
     void (*drained)(void *arg);
@@ -99,12 +102,24 @@ static void arm(struct apns *a, uint64_t now_ms) {
         uv_timer_start(&a->timer, on_timer, next > now_ms ? next - now_ms : 0, 0);
 }
 
+static void tell_minted(struct apns *a, struct credential_io *io) {
+    const struct apns_token *t = apns_core_token(io->credential);
+    uint64_t mints = t ? apns_token_mints(t) : 0;
+    bool told = mints == io->mints;
+    io->mints = mints;
+    if (!told && mints && a->minted)
+        a->minted(io->credential, a->minted_arg);
+}
+
 /* Once before the loop sleeps: what many pushes and answers left to write goes out together. */
 static void on_prepare(uv_prepare_t *h) {
     struct apns *a = h->data;
     struct credential_io *io;
     uint64_t now_ms = clock_mono_ms();
     apns_conns_flush(&a->conns);
+    LL_FOREACH(a->credentials, io) {
+        tell_minted(a, io);
+    }
     if (now_ms >= a->expiry_check_ms) {
         a->expiry_check_ms = now_ms + EXPIRY_CHECK_MS;
         LL_FOREACH(a->credentials, io) {
@@ -123,6 +138,11 @@ static void on_prepare(uv_prepare_t *h) {
 
 void apns_set_alarm(struct apns *a, apns_alarm_cb cb, void *arg) {
     apns_core_set_alarm(a->core, cb, arg);
+}
+
+void apns_set_minted(struct apns *a, apns_minted_cb cb, void *arg) {
+    a->minted = cb;
+    a->minted_arg = arg;
 }
 
 static void route_free(struct apns_route *r) {
@@ -261,6 +281,7 @@ static struct apns_core_identity identity(const struct apns_credential_config *c
                                        .key_id = cfg->key_id,
                                        .ring_connections = cfg->ring_connections,
                                        .hedge_ms = cfg->hedge_ms,
+                                       .open_probe = cfg->open_probe,
                                        .owner = owner};
 }
 

@@ -68,6 +68,7 @@ struct apns_credential_config {
     const char *proxy_user, *proxy_password; /* basic authentication; NULL: none */
     unsigned ring_connections;               /* 1 to 4; 0: two when the name has several addresses, else one */
     unsigned hedge_ms; /* a ring without an answer goes out on a second connection; 0: 300; APNS_HEDGE_OFF: never */
+    bool open_probe;   /* connect the probe lane at once: a new user's first ring then has a connection ready */
     unsigned expiry_alarm_days; /* before the certificate ends; 0: 30 */
 };
 
@@ -137,9 +138,14 @@ enum apns_alarm {
  * credential comes at most once in ten minutes. Calls none of the functions below. */
 typedef void (*apns_alarm_cb)(enum apns_alarm alarm, const char *credential, const char *sentence, void *arg);
 
+/* A new provider token: export it where it shall outlive a restart. From the loop, once for each credential that uses
+ * the key. May call apns_credential_token_export, and none of the others below. */
+typedef void (*apns_minted_cb)(struct apns_credential *c, void *arg);
+
 /* m: registry for wakegate_apns_* metrics; may be NULL. Returns 0 or E_NOMEM. */
 int apns_new(struct apns **ap, uv_loop_t *loop, struct metrics *m);
 void apns_set_alarm(struct apns *a, apns_alarm_cb cb, void *arg);
+void apns_set_minted(struct apns *a, apns_minted_cb cb, void *arg);
 
 /* Two-step end: no new pushes; what is queued fails with E_CLOSED; done(arg) is called from the loop when every handle
  * is closed and the client is freed. */

@@ -251,6 +251,7 @@ int apns_core_add(struct apns_core *k, struct apns_credential **cp, const struct
     }
     take_settings(c, id);
     apns_meters_add(c);
+    c->used[APNS_LANE_PROBE] = id->open_probe;
     LL_APPEND(k->credentials, c);
     apns_lanes_fill(c);
     *cp = c;

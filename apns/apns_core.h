@@ -50,6 +50,7 @@ struct apns_core_identity {
     const char *team_id, *key_id;
     unsigned ring_connections; /* 0: by the number of addresses */
     unsigned hedge_ms;         /* 0: 300 */
+    bool open_probe;           /* from the start, not from the first probe on */
     void *owner;
 };
 

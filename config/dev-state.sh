@@ -33,6 +33,7 @@ if [ ! -s apns-key.p8 ]; then
   ec_key apns-key.p8
   openssl pkey -in apns-key.p8 -pubout -out apns-key.pub.pem
 fi
+[ -s seal.key ] || openssl rand -hex 32 >seal.key
 [ -s token ] || printf 'wg_%s' "$(openssl rand -base64 32 | tr '+/' '-_' | tr -d '=\n')" >token
 
 cat >wakegate.yaml <<YAML
@@ -48,6 +49,7 @@ media:
   announce: ["${MEDIA_ANNOUNCE// /\", \"}"]
 store:
   url: "sqlite:$PWD/wakegate.db"
+  seal_key_file: seal.key
 auth:
   tokens:
     - {name: dev, sha256: "$(printf %s "$(cat token)" | sha256sum | cut -d' ' -f1)", scopes: [calls, devices, admin], tenant: default}

@@ -130,6 +130,10 @@ static bool take_token(struct api_devices *a, http_id id, const char *token, str
     if (len == 0 || len % 2 != 0 || strspn(token, "0123456789abcdefABCDEF") != len)
         return bad(a->http, id, "token", "token: an even number of hex digits is expected, as PushKit's token has");
     /* A registration is a new chance, with the same token too: an app removed and installed again may get it back. */
+    if (strcasecmp(d->token, token) != 0 || d->health == DEVICE_INVALID) {
+        d->token_accepted_ms = d->throttled_until_ms = 0;
+        d->token_refused = false;
+    }
     d->token_updated_ms = now_ms;
     d->health = DEVICE_OK;
     d->health_reason[0] = 0;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/api_system.h"
 
-#include "apns/apns.h"
-
 #include <string.h>
 
 /* gateway/openapi.yaml, as a NUL-terminated text inside the program. */
@@ -21,17 +19,11 @@ static void get_health(const struct http_request *r, void *arg) {
 /* Ready: the database takes writes, no drain, and one APNs connection is up where there are any. */
 static void get_ready(const struct http_request *r, void *arg) {
     const struct api_system *a = arg;
-    bool store = store_ok(a->store), pushes = a->service_count == 0;
-    json_t *apns = json_object();
-    for (size_t i = 0; i < a->service_count; i++) {
-        bool up = apns_credential_ready(a->services[i].credential);
-        pushes = pushes || up;
-        json_object_set_new(apns, a->services[i].app, json_string(up ? "connected" : "not connected"));
-    }
-    bool ready = store && pushes && !a->draining;
+    bool store = store_ok(a->store), ready = store && push_service_ready(a->pushes) && !a->draining;
     http_reply_json(a->http, r->id, ready ? 200 : 503,
-                    json_pack("{s:s,s:s,s:b,s:o}", "status", ready ? "ready" : "not ready", "store",
-                              store ? "ok" : "takes no writes", "draining", a->draining, "apns", apns),
+                    json_pack("{s:s,s:s,s:b,s:o,s:o}", "status", ready ? "ready" : "not ready", "store",
+                              store ? "ok" : "takes no writes", "draining", a->draining, "apns",
+                              push_service_connections(a->pushes), "alarms", push_service_alarms(a->pushes)),
                     NULL, 0);
 }
 

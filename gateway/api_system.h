@@ -5,21 +5,15 @@
 
 #include "dtls/media.h"
 #include "gateway/http.h"
+#include "gateway/push_service.h"
 #include "gateway/store.h"
-
-/* One of the connections to APNs. */
-struct api_push_service {
-    const char *app;
-    const struct apns_credential *credential;
-};
 
 struct api_system {
     struct http *http;
     struct metrics *metrics;
     const struct store *store;
     const struct media *media;
-    const struct api_push_service *services;
-    size_t service_count;
+    const struct push_service *pushes;
     bool draining;
 };
 

@@ -10,14 +10,12 @@
 #include "dtls/media.h"
 #include "gateway/devices.h"
 #include "gateway/http.h"
+#include "gateway/push_service.h"
 #include "gateway/store.h"
 
 #include <uv.h>
 
 struct calls;
-
-/* The APNs credential of an app in an environment; NULL when the config has none. */
-typedef struct apns_credential *(*calls_credential_fn)(const char *app, bool sandbox, void *arg);
 
 /* Everything a call needs; all outlive the calls. http is set by calls_attach_http, since both need each other. */
 struct calls_deps {
@@ -27,8 +25,7 @@ struct calls_deps {
     struct devices *devices;
     struct media *media;
     struct metrics *metrics;
-    calls_credential_fn credential;
-    void *credential_arg;
+    struct push_service *pushes;
 };
 
 int calls_new(struct calls **cp, const struct calls_deps *deps);

@@ -71,7 +71,7 @@ static void add_device(struct call *c, const struct device *dev, enum media_mode
     snprintf(d->app_version, sizeof d->app_version, "%s", dev->app_version);
     snprintf(d->os_version, sizeof d->os_version, "%s", dev->os_version);
     d->mode = mode;
-    d->credential = cs->d.credential(c->app->name, dev->sandbox, cs->d.credential_arg);
+    d->credential = push_service_credential(cs->d.pushes, c->app->name, dev->sandbox);
     d->delivery = phone_awake(cs, c->tenant, d->id) ? CALL_BY_CONNECTION : CALL_BY_PUSH;
     if (d->delivery == CALL_BY_PUSH) {
         uuid_new(d->push);

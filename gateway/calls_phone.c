@@ -191,6 +191,17 @@ static void count_attached(struct calls *cs, int by) {
     metric_set(cs->m_attached, (int64_t)cs->attached_count);
 }
 
+/* A phone that is here can mend what its pushes suffer from. */
+static void tell_token(struct calls *cs, const struct phone *p) {
+    const struct device *dev = devices_get(cs->d.devices, p->tenant, p->device);
+    bool invalid = dev && dev->health == DEVICE_INVALID;
+    struct buf b = {0};
+    if (!invalid && (!dev || dev->health != DEVICE_SUSPECT || !dev->token_refused))
+        return;
+    attach_write_error(&b, invalid ? "token_invalid" : "token_misfiled", dev->health_reason);
+    send_buf(cs, p->ws, &b);
+}
+
 static void on_hello(struct calls *cs, struct phone *p, const struct attach_msg *m) {
     struct call_device *leg;
     struct buf b = {0};
@@ -222,6 +233,7 @@ static void on_hello(struct calls *cs, struct phone *p, const struct attach_msg 
              log_s("call", leg ? leg->call->id : ""), log_b("foreground", p->foreground));
     attach_write_welcome(&b, p->device, cs->d.config->cluster.node);
     send_buf(cs, p->ws, &b);
+    tell_token(cs, p);
     if (leg)
         phone_join(p, leg->call, leg->index);
     else

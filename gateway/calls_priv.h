@@ -153,6 +153,7 @@ struct push_ctx {
     struct calls *calls; /* NULL when they are gone */
     slot_id call;
     unsigned device;
+    uint64_t token_updated_ms; /* of the device when it was sent */
     struct push_ctx *prev, *next;
 };
 

@@ -72,16 +72,19 @@ static void note_result(struct call *c, struct call_device *d, const struct apns
            log_s("error", r->err ? err_str(r->err) : ""));
 }
 
-/* A token is only given up when it was not registered again after it died. */
-static void mind_the_token(struct call *c, const struct call_device *d, const struct apns_result *r) {
-    struct devices *all = c->owner->d.devices;
-    const struct device *dev = devices_get(all, c->tenant, d->id);
-    char why[128];
-    if (r->verdict != APNS_TOKEN_INVALID || !dev || (r->timestamp_ms && dev->token_updated_ms > r->timestamp_ms))
-        return;
-    snprintf(why, sizeof why, "APNs refused the push token (%d %.40s); the app must register a new one", r->status,
-             r->reason);
-    devices_set_health(all, c->tenant, d->id, DEVICE_INVALID, why);
+static void mind_the_token(struct call *c, const struct call_device *d, const struct apns_result *r,
+                           uint64_t token_updated_ms) {
+    struct calls *cs = c->owner;
+    const struct device_verdict v = {.tenant = c->tenant,
+                                     .id = d->id,
+                                     .token_updated_ms = token_updated_ms,
+                                     .verdict = r->verdict,
+                                     .status = r->status,
+                                     .reason = r->reason,
+                                     .invalid_since_ms = r->timestamp_ms,
+                                     .sandbox = push_service_is_sandbox(cs->d.pushes, r->credential),
+                                     .retry_after_s = r->retry_after_s};
+    devices_token_verdict(cs->d.devices, &v);
 }
 
 static enum push_state state_of(const struct apns_result *r) {
@@ -103,6 +106,7 @@ static void on_result(const struct apns_result *r, void *arg) {
     struct calls *cs = ctx->calls;
     struct call *c = cs ? calls_get(cs, ctx->call) : NULL;
     unsigned device = ctx->device;
+    uint64_t token_updated_ms = ctx->token_updated_ms;
     if (cs)
         DL_DELETE(cs->pushes, ctx);
     free(ctx);
@@ -116,7 +120,7 @@ static void on_result(const struct apns_result *r, void *arg) {
         call_note(c, 0, "push_withdrawn", json_pack("{s:s,s:s}", "device", d->id, "push", d->push));
     } else {
         note_result(c, d, r);
-        mind_the_token(c, d, r);
+        mind_the_token(c, d, r, token_updated_ms);
     }
     call_store_push(c, device, NULL, NULL);
     if (c->fsm.state != CALL_ENDED)
@@ -133,6 +137,9 @@ static int queue(struct call *c, struct call_device *d, const char *payload, siz
         return err_say(et, E_NOTFOUND, "the device is not registered any more");
     if (dev->health == DEVICE_INVALID)
         return err_say(et, E_DENIED, "%s", dev->health_reason);
+    if (dev->throttled_until_ms > clock_wall_ms())
+        return err_say(et, E_AGAIN, "APNs had too many pushes for this device; it takes more in %u s",
+                       (unsigned)((dev->throttled_until_ms - clock_wall_ms()) / 1000 + 1));
     if (!d->credential)
         return err_say(et, E_NOTFOUND, "the app %s has no APNs credential for the %s environment of this device",
                        c->app->name, dev->sandbox ? "sandbox" : "production");
@@ -142,6 +149,7 @@ static int queue(struct call *c, struct call_device *d, const char *payload, siz
     ctx->calls = cs;
     ctx->call = c->slot;
     ctx->device = d->index;
+    ctx->token_updated_ms = dev->token_updated_ms;
     push_topic(topic, c->app->bundle_id);
     struct apns_push p = {
         .token = dev->token,
@@ -152,6 +160,7 @@ static int queue(struct call *c, struct call_device *d, const char *payload, siz
         .payload = payload,
         .payload_len = len,
         .deadline_ms = c->fsm.expires_ms,
+        .lane = device_lane(dev),
     };
     int err = apns_push(d->credential, &p, on_result, ctx, &d->queued, et);
     if (err != 0) {

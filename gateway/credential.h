@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An app's credential of APNs, from the configuration and its key file. Thread: any. */
+/* An app's credential of APNs, from the configuration and the files that it names. Thread: any. */
 #ifndef GATEWAY_CREDENTIAL_H
 #define GATEWAY_CREDENTIAL_H
 
 #include "apns/apns.h"
 #include "config/config.h"
 
+#define CREDENTIAL_FILES 3
+
 struct credential {
-    struct apns_credential_config apns; /* points into the app and into pem */
-    char *pem;
-    size_t pem_len;
+    struct apns_credential_config apns; /* points into the configuration and into the files */
+    struct credential_file {
+        char *p;
+        size_t len;
+    } files[CREDENTIAL_FILES];
 };
 
-/* Reads the key file. Returns 0 (credential_wipe it), or E_IO, E_DENIED, E_INVAL with a sentence. */
-int credential_read(struct credential *c, const struct config_app *app, struct err_text *et);
+/* name: for logs and metrics; outlives c. Reads key or certificate, and passwords. Returns 0, or E_IO, E_DENIED,
+ * E_INVAL with a sentence. credential_wipe it in any case. */
+int credential_read(struct credential *c, const struct config_apns *apns, const char *name, struct err_text *et);
 void credential_wipe(struct credential *c);
 
 #endif

@@ -38,6 +38,10 @@ struct device {
     enum device_health health;
     char health_reason[128];                           /* one sentence; "" when ok */
     uint64_t created_ms, updated_ms, token_updated_ms; /* Unix */
+    /* What APNs thinks of the token: */
+    uint64_t token_accepted_ms;  /* Unix, of the first time since it is known; 0: never */
+    bool token_refused;          /* since it was accepted last */
+    uint64_t throttled_until_ms; /* Unix; no push before; not stored */
 };
 
 const char *device_ui_name(enum device_ui ui);
@@ -57,6 +61,22 @@ size_t devices_of_user(const struct devices *d, const char *tenant, const char *
                        const struct device *out[static DEVICES_PER_USER_MAX]);
 /* Constant time. */
 bool device_secret_ok(const struct device *dev, const char *secret);
+/* What APNs said of the token that was registered at token_updated_ms; of an older one nothing is learned. Stored in
+ * the background. */
+struct device_verdict {
+    const char *tenant, *id;
+    uint64_t token_updated_ms;
+    enum apns_verdict verdict;
+    int status;
+    const char *reason;
+    uint64_t invalid_since_ms; /* of a 410; 0: unknown */
+    bool sandbox;              /* the environment that answered */
+    uint32_t retry_after_s;
+};
+void devices_token_verdict(struct devices *d, const struct device_verdict *v);
+/* Rings to tokens that APNs took are kept apart from those to new and doubtful ones. */
+enum apns_lane device_lane(const struct device *dev);
+
 /* What the gateway learned about a phone; stored in the background. health_reason is copied. */
 void devices_set_health(struct devices *d, const char *tenant, const char *id, enum device_health h,
                         const char *reason);

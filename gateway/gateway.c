@@ -6,8 +6,8 @@
 #include "gateway/api_devices.h"
 #include "gateway/api_system.h"
 #include "gateway/calls.h"
-#include "gateway/credential.h"
 #include "gateway/privileges.h"
+#include "gateway/push_service.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +17,7 @@
 
 #define DRAIN_CHECK_MS   100
 #define FAREWELL_MS      200 /* for the last messages to phones and the last answers to leave */
+#define PUSHES_DRAIN_MS  1000
 #define PRUNE_EVERY_MS   60000
 #define OPEN_FILES       66560  /* connections that base/httpd takes, and some */
 #define RETENTION_MIN_MS 120000 /* an ended call is answered for at least so long */
@@ -32,9 +33,8 @@ struct gateway {
     struct store *store;
     struct devices *devices;
     struct media *media;
-    struct apns *apns;
-    struct apns_credential **credentials; /* by the config's apps */
-    struct api_push_service *services;
+    struct push_service *pushes;
+    struct seal *seal; /* NULL: the config has no key */
     struct calls *calls;
     struct http *http;
     struct http_api apis[APIS];
@@ -53,7 +53,7 @@ static void on_store_closed(void *arg) {
 
 static void close_store(void *arg) {
     struct gateway *g = arg;
-    g->apns = NULL;
+    g->pushes = NULL;
     /* Until here, one more signal of an impatient operator would have ended the process half-way. */
     uv_close((uv_handle_t *)&g->sigterm, NULL);
     uv_close((uv_handle_t *)&g->sigint, NULL);
@@ -61,16 +61,25 @@ static void close_store(void *arg) {
         store_close(g->store, on_store_closed, g);
 }
 
-static void close_apns(void *arg) {
+static void close_pushes(void *arg) {
     struct gateway *g = arg;
-    g->http = NULL;
     if (g->store) /* results of pushes came meanwhile, and their rows point to the calls */
         store_sync(g->store);
     g->calls = calls_free(g->calls);
-    if (g->apns)
-        apns_close(g->apns, close_store, g);
+    if (g->pushes)
+        push_service_close(g->pushes, close_store, g);
     else
         close_store(g);
+}
+
+/* What is on the wire gets its answer, for the ledger's sake. */
+static void drain_pushes(void *arg) {
+    struct gateway *g = arg;
+    g->http = NULL;
+    if (g->calls && g->pushes)
+        push_service_drain(g->pushes, PUSHES_DRAIN_MS, close_pushes, g);
+    else
+        close_pushes(g);
 }
 
 static void close_http(uv_timer_t *t) {
@@ -79,9 +88,9 @@ static void close_http(uv_timer_t *t) {
     if (g->store) /* requests that wait for it point to the server; none comes between this and its end */
         store_sync(g->store);
     if (g->http)
-        http_close(g->http, close_apns, g);
+        http_close(g->http, drain_pushes, g);
     else
-        close_apns(g);
+        drain_pushes(g);
 }
 
 static void on_calls_closed(void *arg) {
@@ -129,38 +138,11 @@ static void on_signal(uv_signal_t *s, int signum) {
 
 /* Coming up */
 
-static struct apns_credential *credential_of(const char *app, bool sandbox, void *arg) {
-    const struct gateway *g = arg;
-    for (unsigned i = 0; i < g->cfg->apps_count; i++)
-        if (strcmp(g->cfg->apps[i].name, app) == 0 && sandbox == (g->cfg->apps[i].environment == CONFIG_ENV_SANDBOX))
-            return g->credentials[i];
-    return NULL;
-}
-
-static int add_credential(struct gateway *g, unsigned i, struct err_text *et) {
-    const struct config_app *app = &g->cfg->apps[i];
-    struct credential c;
-    struct err_text why = {""};
-    int err = credential_read(&c, app, &why);
-    if (err == 0)
-        err = apns_credential_add(g->apns, &g->credentials[i], &c.apns, &why);
-    credential_wipe(&c);
-    g->services[i] = (struct api_push_service){app->name, g->credentials[i]};
-    return err == 0 ? 0 : err_say(et, err, "apps[%u] (%s): %s", i, app->name, why.s);
-}
-
-static int start_apns(struct gateway *g, struct err_text *et) {
-    unsigned count = g->cfg->apps_count;
-    g->credentials = calloc(count + 1, sizeof *g->credentials);
-    g->services = calloc(count + 1, sizeof *g->services);
-    if (!g->credentials || !g->services || apns_new(&g->apns, &g->loop, g->metrics) != 0)
-        return err_say(et, E_NOMEM, "out of memory");
-    for (unsigned i = 0; i < count; i++) {
-        int err = add_credential(g, i, et);
-        if (err != 0)
-            return err;
-    }
-    return 0;
+static int start_pushes(struct gateway *g, struct err_text *et) {
+    int err = push_service_new(&g->pushes, &g->loop, g->cfg, g->metrics, et);
+    if (err == 0 && g->cfg->store.seal_key_file[0])
+        err = seal_new(&g->seal, g->cfg->store.seal_key_file, et);
+    return err;
 }
 
 static int start_media(struct gateway *g, struct err_text *et) {
@@ -180,8 +162,7 @@ static int start_calls(struct gateway *g, struct err_text *et) {
                               .devices = g->devices,
                               .media = g->media,
                               .metrics = g->metrics,
-                              .credential = credential_of,
-                              .credential_arg = g};
+                              .pushes = g->pushes};
     int err = calls_new(&g->calls, &deps);
     return err == 0 ? 0 : err_say(et, err, "the calls could not be set up: %s", err_str(err));
 }
@@ -202,6 +183,10 @@ static void load_idempotency(const struct idempotency_row *row, void *arg) {
     calls_load_idempotency(((struct gateway *)arg)->calls, row);
 }
 
+static void load_sealed(const struct sealed_row *row, void *arg) {
+    push_service_load(((struct gateway *)arg)->pushes, row);
+}
+
 static int start_store(struct gateway *g, struct err_text *et) {
     int err = store_open(&g->store, &g->loop, g->cfg->store.url, et);
     if (err == 0 && devices_new(&g->devices, g->store) != 0)
@@ -210,7 +195,8 @@ static int start_store(struct gateway *g, struct err_text *et) {
 }
 
 static int load(struct gateway *g, struct err_text *et) {
-    static const struct store_load_ops ops = {load_device, load_call, load_push, load_idempotency};
+    static const struct store_load_ops ops = {load_device, load_call, load_push, load_idempotency, load_sealed};
+    push_service_keep_tokens(g->pushes, g->store, g->seal);
     return store_load(g->store, &ops, g, et);
 }
 
@@ -230,12 +216,8 @@ static int start_http(struct gateway *g, struct err_text *et) {
         return err;
     calls_attach_http(g->calls, g->http);
     g->api_devices = (struct api_devices){g->http, g->devices, g->cfg};
-    g->api_system = (struct api_system){.http = g->http,
-                                        .metrics = g->metrics,
-                                        .store = g->store,
-                                        .media = g->media,
-                                        .services = g->services,
-                                        .service_count = g->cfg->apps_count};
+    g->api_system = (struct api_system){
+        .http = g->http, .metrics = g->metrics, .store = g->store, .media = g->media, .pushes = g->pushes};
     return 0;
 }
 
@@ -251,7 +233,7 @@ static void allow_open_files(void) {
 /* Media ports and secret files first, as whoever started it; then as the user that the config names: the database shall
  * be that user's, and the API's port is one that needs no root. */
 static int start(struct gateway *g, struct err_text *et) {
-    int (*const steps[])(struct gateway *, struct err_text *) = {start_media, start_apns};
+    int (*const steps[])(struct gateway *, struct err_text *) = {start_media, start_pushes};
     if (metrics_new(&g->metrics) != 0)
         return err_say(et, E_NOMEM, "out of memory");
     allow_open_files();
@@ -316,8 +298,7 @@ int gateway_run(const struct config *cfg, const char *ready_file, struct err_tex
     uv_run(&g.loop, UV_RUN_DEFAULT);
     media_stop(g.media);
     devices_free(g.devices);
-    free(g.credentials);
-    free(g.services);
+    seal_free(g.seal);
     metrics_free(g.metrics);
     uv_loop_close(&g.loop);
     if (err == 0)

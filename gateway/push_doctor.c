@@ -14,21 +14,30 @@ static void say(const char *step, bool good, const char *sentence, void *arg) {
     fflush(stdout);
 }
 
-static int examine(const struct config_app *app, const char *device) {
+static int examine(const struct config_app *app, const struct config_apns *apns, bool sandbox, const char *device) {
     struct credential c;
     struct err_text et = {""};
-    printf("%s (%s, %s, %s:%u)\n", app->name, app->bundle_id,
-           app->environment == CONFIG_ENV_SANDBOX ? "sandbox" : "production", app->apns.host, app->apns.port);
-    int err = credential_read(&c, app, &et);
-    if (err != 0) {
-        say("key", false, et.s, NULL);
-        return err;
+    printf("%s (%s, %s, %s:%u)\n", app->name, app->bundle_id, sandbox ? "sandbox" : "production", apns->host,
+           apns->port);
+    int err = credential_read(&c, apns, app->name, &et);
+    if (err == 0) {
+        const struct apns_doctor_config cfg = {
+            .credential = &c.apns, .bundle_id = app->bundle_id, .device_token = device, .say = say};
+        err = apns_doctor(&cfg);
+    } else {
+        say(c.files[0].p ? "password" : apns->certificate_file[0] ? "certificate" : "key", false, et.s, NULL);
     }
-    const struct apns_doctor_config cfg = {
-        .credential = &c.apns, .bundle_id = app->bundle_id, .device_token = device, .say = say};
-    err = apns_doctor(&cfg);
     credential_wipe(&c);
     return err;
+}
+
+/* With a device, the app's own environment only: a token belongs to one of them. */
+static int examine_app(const struct config_app *app, const char *device) {
+    bool sandbox = app->environment == CONFIG_ENV_SANDBOX;
+    int err = examine(app, &app->apns, sandbox, device), other = 0;
+    if (app->other_environment && !device)
+        other = examine(app, app->other_environment, !sandbox, NULL);
+    return err ? err : other;
 }
 
 int push_doctor(const struct config *c, const char *app, const char *device, struct err_text *et) {
@@ -44,7 +53,7 @@ int push_doctor(const struct config *c, const char *app, const char *device, str
     for (unsigned i = 0; i < c->apps_count; i++) {
         if (app && strcmp(app, c->apps[i].name) != 0)
             continue;
-        int err = examine(&c->apps[i], device);
+        int err = examine_app(&c->apps[i], device);
         first = first ? first : err;
     }
     return first;

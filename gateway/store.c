@@ -221,6 +221,8 @@ static void device_values(struct store_op *op, const struct device *d) {
     add_int(op, (int64_t)d->created_ms);
     add_int(op, (int64_t)d->updated_ms);
     add_int(op, (int64_t)d->token_updated_ms);
+    add_int(op, (int64_t)d->token_accepted_ms);
+    add_int(op, d->token_refused);
 }
 
 int store_device_put(struct store *s, const struct device *dev, store_done_cb cb, void *arg) {
@@ -394,6 +396,17 @@ int store_push_list(struct store *s, const char *tenant, const char *device, uns
     return submit(s, r);
 }
 
+int store_sealed_put(struct store *s, const struct sealed_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = request_new(cb, arg);
+    if (!r)
+        return E_NOMEM;
+    struct store_op *op = add_op(r, STORE_SEALED_PUT);
+    add_text(op, row->name);
+    add_text(op, row->value);
+    add_int(op, (int64_t)row->updated_ms);
+    return submit(s, r);
+}
+
 int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg) {
     struct store_request *r = request_new(cb, arg);
     if (!r)
@@ -412,7 +425,9 @@ static struct device row_to_device(const struct store_value *v) {
                        .health = (enum device_health)v[12].i,
                        .created_ms = (uint64_t)v[14].i,
                        .updated_ms = (uint64_t)v[15].i,
-                       .token_updated_ms = (uint64_t)v[16].i};
+                       .token_updated_ms = (uint64_t)v[16].i,
+                       .token_accepted_ms = (uint64_t)v[17].i,
+                       .token_refused = v[18].i != 0};
     char *save = NULL;
     snprintf(d.tenant, sizeof d.tenant, "%s", v[0].text);
     snprintf(d.id, sizeof d.id, "%s", v[1].text);
@@ -441,6 +456,9 @@ static void load_one(enum store_statement statement, const struct store_value *v
     } else if (statement == STORE_PUSHES_OPEN) {
         struct push_row row = row_to_push(v);
         ops->push(&row, arg);
+    } else if (statement == STORE_SEALED_ALL) {
+        struct sealed_row row = {v[0].text, v[1].text, (uint64_t)v[2].i};
+        ops->sealed(&row, arg);
     } else {
         struct idempotency_row row = {v[0].text, v[1].text, v[2].text, v[3].text, v[4].text, (uint64_t)v[5].i};
         ops->idempotency(&row, arg);
@@ -449,7 +467,7 @@ static void load_one(enum store_statement statement, const struct store_value *v
 
 int store_load(struct store *s, const struct store_load_ops *ops, void *arg, struct err_text *et) {
     static const enum store_statement statements[] = {STORE_DEVICES_ALL, STORE_CALLS_LIVE, STORE_PUSHES_OPEN,
-                                                      STORE_IDEMPOTENCY_ALL};
+                                                      STORE_IDEMPOTENCY_ALL, STORE_SEALED_ALL};
     enum { COUNT = sizeof statements / sizeof *statements };
     struct store_rows rows[COUNT] = {{0}};
     int err = 0;

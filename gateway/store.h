@@ -86,6 +86,13 @@ typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t cou
 int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,
                     void *arg);
 
+/* A value that base/seal closed, by its name. Insert or replace. */
+struct sealed_row {
+    const char *name, *value;
+    uint64_t updated_ms;
+};
+int store_sealed_put(struct store *s, const struct sealed_row *row, store_done_cb cb, void *arg);
+
 /* Delete calls that ended before this, their pushes, and idempotency keys older than 24 h. */
 int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg);
 
@@ -95,6 +102,7 @@ struct store_load_ops {
     void (*call)(const struct call_row *row, void *arg); /* only those not ended */
     void (*push)(const struct push_row *row, void *arg); /* only those that APNs accepted and that have no outcome */
     void (*idempotency)(const struct idempotency_row *row, void *arg);
+    void (*sealed)(const struct sealed_row *row, void *arg);
 };
 int store_load(struct store *s, const struct store_load_ops *ops, void *arg, struct err_text *et);
 

@@ -40,11 +40,14 @@ static const char *const migrations[] = {
     "CREATE INDEX pushes_by_call ON pushes (call);"
     "CREATE TABLE idempotency (tenant TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL, call TEXT NOT NULL,"
     " response TEXT NOT NULL, created_ms INTEGER NOT NULL, PRIMARY KEY (tenant, key));",
+    "ALTER TABLE devices ADD COLUMN token_accepted_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE devices ADD COLUMN token_refused INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE sealed (name TEXT PRIMARY KEY, value TEXT NOT NULL, updated_ms INTEGER NOT NULL);",
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
 
 static const char *const sql[STORE_STATEMENTS] = {
-    [STORE_DEVICE_PUT] = "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STORE_DEVICE_PUT] = "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STORE_DEVICE_DELETE] = "DELETE FROM devices WHERE tenant = ? AND id = ?",
     [STORE_DEVICES_ALL] = "SELECT * FROM devices ORDER BY created_ms",
     [STORE_CALL_PUT] = "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?)",
@@ -60,6 +63,8 @@ static const char *const sql[STORE_STATEMENTS] = {
     [STORE_PUSHES_OPEN] = "SELECT * FROM pushes WHERE outcome = '' AND status = 200",
     [STORE_IDEMPOTENCY_PUT] = "INSERT OR REPLACE INTO idempotency VALUES (?,?,?,?,?,?)",
     [STORE_IDEMPOTENCY_ALL] = "SELECT * FROM idempotency ORDER BY created_ms",
+    [STORE_SEALED_PUT] = "INSERT OR REPLACE INTO sealed VALUES (?,?,?)",
+    [STORE_SEALED_ALL] = "SELECT * FROM sealed",
     [STORE_PRUNE_PUSHES] =
         "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?)",
     [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE ended_ms > 0 AND ended_ms < ?",

@@ -2,6 +2,7 @@
 """The programs as a test needs them: simulator, gateway, phones and callers in a folder of their own, on free ports of
 loopback, ended by their pids."""
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -20,12 +21,31 @@ START_TIMEOUT_S = 20
 SLOW = 4 if os.path.basename(os.path.dirname(BIN)) in ("asan", "tsan") else 1
 
 
-def free_port(kind=socket.SOCK_STREAM):
-    """Below the range that outgoing connections take theirs from."""
+PORT_LOCKS = os.path.join(tempfile.gettempdir(), "wakegate-test-ports")
+reserved = []  # locked files: a port belongs to this process until it ends
+
+
+def reserve(port, kind):
+    """Between this look and the program's bind, another test file may look, too: a lock tells it."""
+    os.makedirs(PORT_LOCKS, exist_ok=True)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", port))
+        lock = open(os.path.join(PORT_LOCKS, str(port)), "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            return False
+        reserved.append(lock)
+        return True
+    return False
+
+
+def free_port(kind=socket.SOCK_STREAM, count=1):
+    """The first of so many in a row, below the range that outgoing connections take theirs from."""
     while True:
         port = random.randrange(11000, 32000)
-        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, kind) as s:
-            s.bind(("127.0.0.1", port))
+        if all(reserve(port + i, kind) for i in range(count)):
             return port
 
 
@@ -124,7 +144,7 @@ class Stack:
     def __init__(self, sim=True, gateway=True, edit=None, **env):
         self.folder = tempfile.mkdtemp(prefix="wakegate-test-")
         self.programs = []
-        self.api_port, self.media_port = free_port(), free_port(socket.SOCK_DGRAM)
+        self.api_port, self.media_port = free_port(), free_port(socket.SOCK_DGRAM, 2)  # for two workers
         self.sim_port, self.control_port = free_port(), free_port()
         settings = {"API_LISTEN": f"127.0.0.1:{self.api_port}", "MEDIA_PORT": str(self.media_port),
                     "APNS_PORT": str(self.sim_port), "LOG_LEVEL": "debug", **env}

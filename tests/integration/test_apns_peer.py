@@ -308,13 +308,13 @@ class Requests(PeerTest):
         time.sleep(0.3)
         self.assertEqual(len(waiting), 1)
         self.assertGreaterEqual(len(self.peer.connections), 2)
-        self.assertEqual({c.most_open for c in self.peer.connections}, {1})
+        self.assertEqual(max(c.most_open for c in self.peer.connections), 1)
 
 
 class Answers(PeerTest):
     """status, reason, what becomes of the device; every refusal leaves the callee unreachable."""
     REFUSED = [
-        (400, "BadDeviceToken", "invalid"), (400, "DeviceTokenNotForTopic", "ok"), (400, "TopicDisallowed", "ok"),
+        (400, "BadDeviceToken", "invalid"), (400, "DeviceTokenNotForTopic", "suspect"), (400, "TopicDisallowed", "ok"),
         (400, "BadTopic", "ok"), (400, "BadPriority", "ok"), (400, "SomethingNew", "ok"), (403, "BadCertificate", "ok"),
         (403, "Forbidden", "ok"), (403, "InvalidProviderToken", "ok"), (403, "MissingProviderToken", "ok"),
         (403, "BadEnvironmentKeyInToken", "ok"), (404, "BadPath", "ok"), (405, "MethodNotAllowed", "ok"),
@@ -441,8 +441,10 @@ class Connections(PeerTest):
         wait_for(lambda: push.reset)  # the stream is given back
         self.peer.react = lambda p: p.answer()
         self.leg(self.place("next"), "accepted")
-        self.assertEqual(len(self.peer.of(call)), 1)
-        self.assertEqual(len(self.peer.connections), 1)
+        # A new token's ring goes out on the connection for probes, if that is up yet, and after 300 ms on the other one.
+        self.assertEqual(len({p.header("apns-id") for p in self.peer.of(call)}), 1)
+        self.assertLessEqual(len(self.peer.of(call)), 2)
+        self.assertLessEqual(len(self.peer.connections), 2)
 
     def test_a_server_that_is_not_there_until_later(self):
         self.start(listen=False)

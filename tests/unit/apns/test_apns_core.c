@@ -16,6 +16,21 @@ static void the_ring_lane_has_two_connections_on_different_addresses(void **stat
     assert_true(apns_core_ready(w->credential));
 }
 
+static void the_probe_lane_may_be_there_from_the_start(void **state) {
+    struct world *w = *state;
+    struct apns_credential *c;
+    struct apns_core_identity id = {.name = "app",
+                                    .host = "h",
+                                    .port = 443,
+                                    .key = w->key,
+                                    .team_id = "ABCDE12345",
+                                    .key_id = "FGHIJ67890",
+                                    .open_probe = true};
+    assert_int_equal(apns_core_add(w->core, &c, &id), 0);
+    advance(w, 4000);
+    assert_int_equal(alive(w, APNS_LANE_PROBE), 1);
+}
+
 static void one_address_gets_one_connect_in_a_second(void **state) {
     struct world *w = *state;
     w->addresses = 1;
@@ -293,6 +308,7 @@ static void a_reload_brings_new_connections_up_before_the_old_ones_go(void **sta
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_ring_lane_has_two_connections_on_different_addresses),
+        TEST(the_probe_lane_may_be_there_from_the_start),
         TEST(one_address_gets_one_connect_in_a_second),
         TEST(a_server_that_is_away_is_asked_ever_less_often),
         TEST(a_goaway_brings_a_replacement_and_loses_nothing),

@@ -107,8 +107,14 @@ static void load_no_key(const struct idempotency_row *row, void *arg) {
     (void)arg;
 }
 
+static void load_nothing_sealed(const struct sealed_row *row, void *arg) {
+    (void)row;
+    (void)arg;
+}
+
 static void restart(struct world *w) {
-    static const struct store_load_ops ops = {load_device, load_no_call, load_no_push, load_no_key};
+    static const struct store_load_ops ops = {load_device, load_no_call, load_no_push, load_no_key,
+                                              load_nothing_sealed};
     struct err_text et = {""};
     fixture_close(&w->fix);
     w->devices = devices_free(w->devices);
@@ -408,6 +414,120 @@ static void a_deletion_that_the_store_refuses_is_undone(void **state) {
     assert_string_equal(of_user(w, "t1", "ann", "vcs"), "d1 ");
 }
 
+/* What APNs says of the token */
+
+static const struct device *after_verdict(struct world *w, struct device_verdict v) {
+    const struct device *known = devices_get(w->devices, "t1", "d1");
+    v.tenant = "t1";
+    v.id = "d1";
+    v.reason = v.reason ? v.reason : "";
+    v.token_updated_ms = v.token_updated_ms ? v.token_updated_ms : known->token_updated_ms;
+    devices_token_verdict(w->devices, &v);
+    return devices_get(w->devices, "t1", "d1");
+}
+
+static void registered(struct world *w) {
+    struct device d = phone("t1", "d1", "nurse");
+    d.token_updated_ms = 1000;
+    put_device(w, &d);
+}
+
+static const struct device_verdict accepted = {.verdict = APNS_ACCEPTED, .status = 200};
+static const struct device_verdict bad_token = {
+    .verdict = APNS_TOKEN_INVALID, .status = 400, .reason = "BadDeviceToken"};
+
+static void a_new_token_is_a_probe_until_it_was_accepted(void **state) {
+    struct world *w = *state;
+    registered(w);
+    assert_int_equal(device_lane(devices_get(w->devices, "t1", "d1")), APNS_LANE_PROBE);
+    assert_int_equal(device_lane(after_verdict(w, accepted)), APNS_LANE_RING);
+    restart(w);
+    assert_int_equal(device_lane(devices_get(w->devices, "t1", "d1")), APNS_LANE_RING);
+}
+
+static void a_token_that_was_never_accepted_is_given_up_at_once(void **state) {
+    struct world *w = *state;
+    registered(w);
+    const struct device *d = after_verdict(w, bad_token);
+    assert_int_equal(d->health, DEVICE_INVALID);
+    assert_string_equal(d->health_reason,
+                        "APNs refused the push token (400 BadDeviceToken); the app must register a new one");
+}
+
+static void a_token_that_was_accepted_gets_a_second_chance_apart(void **state) {
+    struct world *w = *state;
+    registered(w);
+    after_verdict(w, accepted);
+    const struct device *d = after_verdict(w, bad_token);
+    assert_int_equal(d->health, DEVICE_OK);
+    assert_int_equal(device_lane(d), APNS_LANE_PROBE);
+    restart(w);
+    assert_int_equal(device_lane(after_verdict(w, accepted)), APNS_LANE_RING);
+    after_verdict(w, bad_token);
+    assert_int_equal(after_verdict(w, bad_token)->health, DEVICE_INVALID);
+}
+
+static void a_token_that_ended_is_given_up_unless_it_was_registered_since(void **state) {
+    struct world *w = *state;
+    struct device_verdict gone = {
+        .verdict = APNS_TOKEN_INVALID, .status = 410, .reason = "Unregistered", .invalid_since_ms = 999};
+    registered(w);
+    after_verdict(w, accepted);
+    assert_int_equal(after_verdict(w, gone)->health, DEVICE_OK);
+    gone.invalid_since_ms = 1000;
+    assert_int_equal(after_verdict(w, gone)->health, DEVICE_INVALID);
+}
+
+static void nothing_is_given_up_while_many_tokens_are_refused(void **state) {
+    struct world *w = *state;
+    struct device_verdict doubtful = {.verdict = APNS_TOKEN_DOUBTFUL, .status = 400, .reason = "BadDeviceToken"};
+    registered(w);
+    after_verdict(w, accepted);
+    assert_int_equal(after_verdict(w, doubtful)->health, DEVICE_OK);
+    assert_int_equal(device_lane(devices_get(w->devices, "t1", "d1")), APNS_LANE_RING);
+}
+
+static void a_misfiled_token_is_kept_and_said(void **state) {
+    struct world *w = *state;
+    struct device_verdict misfiled = {
+        .verdict = APNS_TOKEN_MISFILED, .status = 400, .reason = "DeviceTokenNotForTopic"};
+    registered(w);
+    const struct device *d = after_verdict(w, misfiled);
+    assert_int_equal(d->health, DEVICE_SUSPECT);
+    assert_int_equal(device_lane(d), APNS_LANE_PROBE);
+    assert_non_null(strstr(d->health_reason, "must register PushKit's VoIP token"));
+    assert_int_equal(after_verdict(w, accepted)->health, DEVICE_OK);
+}
+
+static void the_environment_that_took_the_token_is_remembered(void **state) {
+    struct world *w = *state;
+    struct device_verdict elsewhere = {.verdict = APNS_ACCEPTED, .status = 200, .sandbox = true};
+    registered(w);
+    assert_true(after_verdict(w, elsewhere)->sandbox);
+    restart(w);
+    assert_true(devices_get(w->devices, "t1", "d1")->sandbox);
+}
+
+static void a_throttled_device_rests(void **state) {
+    struct world *w = *state;
+    struct device_verdict throttled = {.verdict = APNS_THROTTLED, .status = 429, .retry_after_s = 100};
+    registered(w);
+    const struct device *d = after_verdict(w, throttled);
+    assert_true(d->throttled_until_ms > clock_wall_ms() + 90000 && d->throttled_until_ms <= clock_wall_ms() + 100000);
+    assert_int_equal(d->health, DEVICE_OK);
+}
+
+static void an_answer_about_an_older_token_says_nothing(void **state) {
+    struct world *w = *state;
+    struct device_verdict old = bad_token;
+    registered(w);
+    old.token_updated_ms = 900;
+    assert_int_equal(after_verdict(w, old)->health, DEVICE_OK);
+    old.id = "d2";
+    old.tenant = "t1";
+    devices_token_verdict(w->devices, &old);
+}
+
 #define case_of(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -432,6 +552,15 @@ int main(void) {
         case_of(a_long_reason_is_cut),
         case_of(health_of_a_stranger_is_nobodys),
         case_of(the_systems_version_follows_what_the_phone_says),
+        case_of(a_new_token_is_a_probe_until_it_was_accepted),
+        case_of(a_token_that_was_never_accepted_is_given_up_at_once),
+        case_of(a_token_that_was_accepted_gets_a_second_chance_apart),
+        case_of(a_token_that_ended_is_given_up_unless_it_was_registered_since),
+        case_of(nothing_is_given_up_while_many_tokens_are_refused),
+        case_of(a_misfiled_token_is_kept_and_said),
+        case_of(the_environment_that_took_the_token_is_remembered),
+        case_of(a_throttled_device_rests),
+        case_of(an_answer_about_an_older_token_says_nothing),
         cmocka_unit_test(names_and_values_go_both_ways),
         case_of(a_new_device_that_the_store_refuses_is_not_there),
         case_of(a_change_that_the_store_refuses_is_undone),

@@ -163,7 +163,13 @@ static void load_key(const struct idempotency_row *row, void *arg) {
              row->response, (unsigned long long)row->created_ms);
 }
 
-static const struct store_load_ops load_ops = {load_device, load_call, load_push, load_key};
+static void load_sealed(const struct sealed_row *row, void *arg) {
+    struct world *w = arg;
+    snprintf(w->key_texts, sizeof w->key_texts, "%s|%s|%llu", row->name, row->value,
+             (unsigned long long)row->updated_ms);
+}
+
+static const struct store_load_ops load_ops = {load_device, load_call, load_push, load_key, load_sealed};
 
 static void reopen(struct world *w) {
     struct err_text et = {""};
@@ -495,7 +501,7 @@ static void submit_while_loading(const struct device *dev, void *arg) {
 }
 
 static void a_loading_callback_may_write(void **state) {
-    static const struct store_load_ops ops = {submit_while_loading, load_call, load_push, load_key};
+    static const struct store_load_ops ops = {submit_while_loading, load_call, load_push, load_key, load_sealed};
     struct world *w = *state;
     struct device d = phone();
     struct err_text et = {""};
@@ -769,9 +775,37 @@ static void a_newer_schema_is_refused_and_left_alone(void **state) {
     fixture_close(&w->fix);
     in_sqlite(w, "PRAGMA user_version = 99");
     assert_cannot_open(w, w->fix.url, E_UNSUPPORTED, "was written by a newer wakegate (schema 99");
-    in_sqlite(w, "PRAGMA user_version = 1");
+    in_sqlite(w, "PRAGMA user_version = 2");
     fixture_open(&w->fix);
     assert_int_equal(get(w, "t1", "c1"), 1);
+}
+
+/* A database as 0.1.0 of schema 1 left it. */
+static void a_database_of_schema_1_is_brought_forward(void **state) {
+    struct world *w = *state;
+    fixture_close(&w->fix);
+    in_sqlite(w,
+              "DROP TABLE sealed;"
+              "ALTER TABLE devices DROP COLUMN token_accepted_ms; ALTER TABLE devices DROP COLUMN token_refused;"
+              "INSERT INTO devices VALUES ('t1','d1','ann','vcs','00ff',1,0,'dtls','','1.0','26.4','hash',0,'',1,2,3);"
+              "PRAGMA user_version = 1");
+    fixture_open(&w->fix);
+    reopen(w);
+    assert_int_equal(w->devices, 1);
+    assert_string_equal(w->device.user, "ann");
+    assert_true(w->device.token_updated_ms == 3 && w->device.token_accepted_ms == 0 && !w->device.token_refused);
+}
+
+static void a_sealed_value_comes_back_as_it_was_put(void **state) {
+    struct world *w = *state;
+    struct sealed_row row = {"provider-token/T/K", "old", 1};
+    unsigned before = w->done;
+    assert_int_equal(store_sealed_put(w->fix.store, &row, on_done, w), 0);
+    row = (struct sealed_row){"provider-token/T/K", "new", NOW_MS};
+    assert_int_equal(store_sealed_put(w->fix.store, &row, on_done, w), 0);
+    wait_done(w, before + 2);
+    reopen(w);
+    assert_string_equal(w->key_texts, "provider-token/T/K|new|1790000000000");
 }
 
 static void a_file_that_is_no_database_is_refused_and_left_alone(void **state) {
@@ -848,6 +882,8 @@ int main(void) {
         case_of(the_files_are_nobody_elses_to_read),
         case_of(a_second_gateway_is_refused_and_the_first_works_on),
         case_of(a_newer_schema_is_refused_and_left_alone),
+        case_of(a_database_of_schema_1_is_brought_forward),
+        case_of(a_sealed_value_comes_back_as_it_was_put),
         case_of(a_file_that_is_no_database_is_refused_and_left_alone),
         case_of(a_schema_that_is_half_there_is_refused),
         case_of(a_missing_folder_is_named),
