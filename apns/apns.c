@@ -5,7 +5,6 @@
 #include "apns/apns_core.h"
 #include "apns/apns_trust.h"
 #include "base/clock.h"
-#include "base/secret.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,9 +147,7 @@ void apns_set_minted(struct apns *a, apns_minted_cb cb, void *arg) {
 static void route_free(struct apns_route *r) {
     SSL_CTX_free(r->ctx);
     free(r->host);
-    free(r->proxy_host);
-    if (r->proxy_auth)
-        secret_free(r->proxy_auth, strlen(r->proxy_auth));
+    apns_proxy_wipe(&r->proxy);
 }
 
 static void io_free(struct credential_io *io) {
@@ -221,34 +218,6 @@ void apns_drain(struct apns *a, uint64_t limit_ms, void (*done)(void *arg), void
 
 /* Credentials */
 
-static int make_proxy(struct apns_route *r, const struct apns_credential_config *cfg, struct err_text *et) {
-    const char *colon = cfg->proxy ? strrchr(cfg->proxy, ':') : NULL;
-    unsigned long port = colon ? strtoul(colon + 1, NULL, 10) : 0;
-    char plain[256], *auth;
-    if (!cfg->proxy)
-        return 0;
-    if (!colon || colon == cfg->proxy || port == 0 || port > UINT16_MAX)
-        return err_say(et, E_INVAL, "proxy: \"%s\" is not host:port", cfg->proxy);
-    bool bracketed = cfg->proxy[0] == '[' && colon[-1] == ']';
-    r->proxy_port = (uint16_t)port;
-    r->proxy_host = strndup(cfg->proxy + bracketed, (size_t)(colon - cfg->proxy) - (bracketed ? 2 : 0));
-    if (!r->proxy_host)
-        return err_say(et, E_NOMEM, "out of memory");
-    if (!cfg->proxy_user)
-        return 0;
-    int n = snprintf(plain, sizeof plain, "%s:%s", cfg->proxy_user, cfg->proxy_password ? cfg->proxy_password : "");
-    if (n >= (int)sizeof plain)
-        return err_say(et, E_INVAL, "proxy_user: user and password are longer than 255 characters");
-    auth = malloc(sizeof "Basic " + B64_BYTES(sizeof plain));
-    if (auth) {
-        memcpy(auth, "Basic ", 6);
-        b64_encode(auth + 6, (const uint8_t *)plain, (size_t)n);
-    }
-    secret_wipe(plain, sizeof plain);
-    r->proxy_auth = auth;
-    return auth ? 0 : err_say(et, E_NOMEM, "out of memory");
-}
-
 /* All that can be wrong with a config; nothing is changed yet. */
 static int prepare(struct credential_io *io, EVP_PKEY **keyp, const struct apns_credential_config *cfg,
                    struct err_text *et) {
@@ -269,7 +238,9 @@ static int prepare(struct credential_io *io, EVP_PKEY **keyp, const struct apns_
     }
     if (err == 0)
         err = apns_trust_new(&io->route.ctx, &io->expires_s, cfg, et);
-    return err == 0 ? make_proxy(&io->route, cfg, et) : err;
+    if (err == 0 && cfg->proxy)
+        err = apns_proxy_parse(&io->route.proxy, cfg->proxy, cfg->proxy_user, cfg->proxy_password, et);
+    return err;
 }
 
 static struct apns_core_identity identity(const struct apns_credential_config *cfg, EVP_PKEY *key, void *owner) {

@@ -17,7 +17,6 @@
 #define READ_BYTES      32768
 #define PLAIN_BYTES     16384 /* one TLS record */
 #define WRITE_BYTES     32768
-#define PROXY_MAX_BYTES 4096 /* of a proxy's answer */
 
 enum state { STATE_RESOLVING, STATE_PAUSED, STATE_CONNECTING, STATE_PROXY, STATE_HANDSHAKE, STATE_UP, STATE_CLOSING };
 
@@ -27,8 +26,10 @@ struct apns_conn {
     struct apns_link *link;
     enum state state;
     SSL_CTX *ctx;
-    char *host, *proxy_host, *proxy_auth;
-    uint16_t port, proxy_port;
+    char *host;
+    uint16_t port;
+    struct apns_proxy proxy;
+    struct apns_proxy_answer answer;
     uv_getaddrinfo_t resolve;
     uv_connect_t connect;
     uv_write_t write;
@@ -40,7 +41,7 @@ struct apns_conn {
     struct addr peer;
     SSL *ssl;
     BIO *in, *out; /* owned by ssl */
-    size_t proxy_len, plain_len;
+    size_t plain_len;
     char read_buffer[READ_BYTES], write_buffer[WRITE_BYTES];
     uint8_t plain[PLAIN_BYTES];
 };
@@ -54,9 +55,7 @@ static void maybe_free(struct apns_conn *c) {
     if (c->state != STATE_CLOSING || c->tcp_open || c->resolving || c->timer_open)
         return;
     free(c->host);
-    free(c->proxy_host);
-    if (c->proxy_auth)
-        secret_free(c->proxy_auth, strlen(c->proxy_auth));
+    apns_proxy_wipe(&c->proxy);
     SSL_CTX_free(c->ctx);
     secret_wipe(c->plain, sizeof c->plain);
     secret_wipe(c->write_buffer, sizeof c->write_buffer); /* the proxy's password went through it */
@@ -288,40 +287,25 @@ static void begin_tls(struct apns_conn *c, const char *early, size_t early_len) 
     handshake(c);
 }
 
-/* The proxy (RFC 9110 9.3.6) */
+/* The proxy */
 
 static void ask_proxy(struct apns_conn *c) {
-    const char *open = strchr(c->host, ':') ? "[" : "", *close = *open ? "]" : "";
-    int n = snprintf(c->write_buffer, sizeof c->write_buffer,
-                     "CONNECT %s%s%s:%u HTTP/1.1\r\nHost: %s%s%s:%u\r\n%s%s%s\r\n", open, c->host, close, c->port, open,
-                     c->host, close, c->port, c->proxy_auth ? "Proxy-Authorization: " : "",
-                     c->proxy_auth ? c->proxy_auth : "", c->proxy_auth ? "\r\n" : "");
+    int n = apns_proxy_ask(c->write_buffer, sizeof c->write_buffer, &c->proxy, c->host, c->port);
     c->state = STATE_PROXY;
-    if (n >= (int)sizeof c->write_buffer)
+    if (n < 0)
         drop(c, "proxy", "the request is too long");
     else
         send_bytes(c, c->write_buffer, (size_t)n);
 }
 
-/* The answer collects in `plain`, which TLS does not need yet. */
 static void read_proxy(struct apns_conn *c, const char *p, size_t len) {
-    char line[64];
-    if (len > PROXY_MAX_BYTES - c->proxy_len) {
-        drop(c, "proxy", "its answer is too long");
-        return;
-    }
-    memcpy(c->plain + c->proxy_len, p, len);
-    c->proxy_len += len;
-    const char *head = (const char *)c->plain, *end = memmem(head, c->proxy_len, "\r\n\r\n", 4);
-    if (!end)
-        return;
-    snprintf(line, sizeof line, "%.*s", (int)strcspn(head, "\r"), head);
-    if (strncmp(line, "HTTP/1.", 7) != 0 || strlen(line) < 12 || line[8] != ' ' || line[9] != '2') {
-        drop(c, "proxy", line);
-        return;
-    }
-    size_t used = (size_t)(end + 4 - head);
-    begin_tls(c, end + 4, c->proxy_len - used);
+    struct err_text et = {""};
+    size_t used;
+    int err = apns_proxy_read(&c->answer, p, len, &used, &et);
+    if (err == 0)
+        begin_tls(c, p + used, len - used);
+    else if (err != E_AGAIN)
+        drop(c, "proxy", et.s);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
@@ -364,7 +348,7 @@ static void on_connected(uv_connect_t *req, int status) {
     if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
     uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-    if (c->proxy_host)
+    if (c->proxy.host)
         ask_proxy(c);
     else
         begin_tls(c, NULL, 0);
@@ -431,30 +415,19 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list
         uv_timer_start(&c->timer, on_timer, wait_ms, 0);
 }
 
-static char *copy(const char *s) {
-    return s ? strdup(s) : NULL;
-}
-
 int apns_conn_dial(struct apns_conns *all, const struct apns_route *route, struct apns_link *l) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     struct apns_conn *c = calloc(1, sizeof *c);
     char port[8];
-    if (!c)
-        return E_NOMEM;
-    c->host = copy(route->host);
-    c->proxy_host = copy(route->proxy_host);
-    c->proxy_auth = copy(route->proxy_auth);
-    if (!c->host || (route->proxy_host && !c->proxy_host) || (route->proxy_auth && !c->proxy_auth)) {
-        free(c->host);
-        free(c->proxy_host);
-        free(c->proxy_auth);
+    if (!c || !(c->host = strdup(route->host)) || apns_proxy_copy(&c->proxy, &route->proxy) != 0) {
+        if (c)
+            free(c->host);
         free(c);
         return E_NOMEM;
     }
     c->all = all;
     c->link = l;
     c->port = route->port;
-    c->proxy_port = route->proxy_port;
     SSL_CTX_up_ref(route->ctx);
     c->ctx = route->ctx;
     all->open++;
@@ -464,10 +437,9 @@ int apns_conn_dial(struct apns_conns *all, const struct apns_route *route, struc
     c->timer_open = true;
     c->state = STATE_RESOLVING;
     c->setup_until_ms = clock_mono_ms() + SETUP_MAX_MS;
-    uint16_t to = c->proxy_host ? c->proxy_port : c->port;
-    snprintf(port, sizeof port, "%u", to);
-    c->sync_error =
-        uv_getaddrinfo(all->loop, &c->resolve, on_resolved, c->proxy_host ? c->proxy_host : c->host, port, &hints);
+    const char *to = c->proxy.host ? c->proxy.host : c->host;
+    snprintf(port, sizeof port, "%u", c->proxy.host ? c->proxy.port : c->port);
+    c->sync_error = uv_getaddrinfo(all->loop, &c->resolve, on_resolved, to, port, &hints);
     c->resolving = c->sync_error == 0;
     uv_timer_start(&c->timer, on_timer, c->sync_error ? 0 : SETUP_MAX_MS, 0);
     return 0;

@@ -5,6 +5,7 @@
 #define APNS_APNS_CONN_H
 
 #include "apns/apns_core.h"
+#include "apns/apns_proxy.h"
 
 #include <openssl/ssl.h>
 #include <uv.h>
@@ -16,9 +17,7 @@ struct apns_route {
     SSL_CTX *ctx;
     char *host;
     uint16_t port;
-    char *proxy_host; /* NULL: none */
-    uint16_t proxy_port;
-    char *proxy_auth; /* the value of Proxy-Authorization, or NULL; secret */
+    struct apns_proxy proxy;
 };
 
 /* What the connections of a client share. */

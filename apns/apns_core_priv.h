@@ -196,6 +196,8 @@ void apns_item_arm(struct apns_item *p);
 void apns_meters_init(struct apns_core *k);
 void apns_meters_add(struct apns_credential *c);
 void apns_meters_result(struct apns_credential *c, const struct apns_result *r);
+/* One connection's figures; all 0 without a session. */
+void apns_meters_link(const struct apns_link *l);
 void apns_meters_gauges(struct apns_core *k);
 
 #endif

@@ -54,6 +54,7 @@ void apns_link_end(struct apns_link *l) {
     if (l->state != APNS_LINK_WAITING)
         c->core->ops.hang_up(l, c->core->arg);
     l->session = apns_session_free(l->session);
+    apns_meters_link(l); /* or its last figures would stand for ever */
     DL_DELETE(c->links, l);
     free(l);
 }

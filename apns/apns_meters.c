@@ -68,8 +68,10 @@ static void gauge(const struct apns_link *l, const char *name, const char *help,
     metric_set(metrics_gauge(l->credential->core->metrics, name, help, labels), value);
 }
 
-static void link_gauges(const struct apns_link *l) {
+void apns_meters_link(const struct apns_link *l) {
     const struct apns_core *k = l->credential->core;
+    if (!k->metrics)
+        return;
     bool up = l->state >= APNS_LINK_UP && l->session;
     gauge(l, "wakegate_apns_connection_streams", "Requests under way.", up ? apns_session_open(l->session) : 0);
     gauge(l, "wakegate_apns_connection_streams_max", "Streams that APNs allows.",
@@ -95,7 +97,7 @@ void apns_meters_gauges(struct apns_core *k) {
             c->meters.pressure_ms = now_ms;
         }
         DL_FOREACH(c->links, l) {
-            link_gauges(l);
+            apns_meters_link(l);
         }
     }
 }

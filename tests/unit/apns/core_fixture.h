@@ -71,6 +71,7 @@ struct world {
     struct apns_core *core;
     struct apns_credential *credential, *other;
     EVP_PKEY *key;
+    struct metrics *metrics; /* NULL: none */
     struct apns_time now;
     unsigned addresses, ring_connections, hedge_ms;
     uint32_t streams_max;
@@ -395,7 +396,7 @@ static inline unsigned alive(const struct world *w, enum apns_lane lane) {
 
 static inline void world_core(struct world *w) {
     static const struct apns_core_ops ops = {on_dial, on_flush, on_hang_up};
-    assert_int_equal(apns_core_new(&w->core, &ops, w, NULL), 0);
+    assert_int_equal(apns_core_new(&w->core, &ops, w, w->metrics), 0);
     apns_core_set_alarm(w->core, on_alarm, w);
     apns_core_time(w->core, &w->now);
 }
@@ -420,8 +421,9 @@ static inline void world_stop(struct world *w) {
     w->core = apns_core_free(w->core);
 }
 
-static inline int setup(void **state) {
+static inline int setup_with(void **state, struct metrics *metrics) {
     struct world *w = *state = calloc(1, sizeof *w);
+    w->metrics = metrics;
     log_setup(LOG_LEVEL_ERROR + 1, LOG_FORMAT_LOGFMT);
     w->requests = calloc(REQUEST_MAX, sizeof *w->requests);
     w->results = calloc(RESULTS_MAX, sizeof *w->results);
@@ -433,6 +435,10 @@ static inline int setup(void **state) {
     world_core(w);
     w->credential = world_credential(w, "app");
     return 0;
+}
+
+static inline int setup(void **state) {
+    return setup_with(state, NULL);
 }
 
 /* Both ring connections up and proven. */
@@ -455,6 +461,7 @@ static inline int teardown(void **state) {
         free(w->peers[i]);
     }
     EVP_PKEY_free(w->key);
+    metrics_free(w->metrics);
     free(w->requests);
     free(w->results);
     free(w);
