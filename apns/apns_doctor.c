@@ -2,6 +2,7 @@
 #include "apns/apns_doctor.h"
 
 #include "apns/apns_jwt.h"
+#include "apns/apns_proxy.h"
 #include "apns/apns_reason.h"
 #include "apns/apns_session.h"
 #include "apns/apns_trust.h"
@@ -29,7 +30,9 @@ struct doctor {
     EVP_PKEY *key;
     struct addrinfo *addresses;
     int fd;
+    struct apns_proxy proxy;
     SSL_CTX *ctx;
+    int64_t expires_s; /* the certificate's end, Unix time */
     SSL *ssl;
     struct apns_session *session;
     char authorization[APNS_JWT_BYTES + 8], nobody[NOBODY_CHARS + 1], topic[APNS_TOPIC_MAX_CHARS + 1],
@@ -48,22 +51,38 @@ static int step_key(struct doctor *d, struct err_text *et) {
     return err_say(et, 0, "an EC key on P-256; key id %s, team %s", d->cred->key_id, d->cred->team_id);
 }
 
+static int step_certificate(struct doctor *d, struct err_text *et) {
+    char until[48] = "";
+    struct tm tm;
+    int err = apns_trust_new(&d->ctx, &d->expires_s, d->cred, et);
+    if (err != 0)
+        return err;
+    time_t end = (time_t)d->expires_s;
+    if (gmtime_r(&end, &tm))
+        strftime(until, sizeof until, "%Y-%m-%d", &tm);
+    if (d->expires_s <= (int64_t)(clock_wall_ms() / 1000))
+        return err_say(et, E_EXPIRED, "the certificate has expired on %s: get a new one from the developer account",
+                       until);
+    return err_say(et, 0, "a certificate with its key, valid until %s", until);
+}
+
 static int step_dns(struct doctor *d, struct err_text *et) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     char port[8], text[ADDR_STR_BYTES], list[256] = "";
     unsigned count = 0;
-    snprintf(port, sizeof port, "%u", d->cred->port);
-    int code = getaddrinfo(d->cred->host, port, &hints, &d->addresses);
+    const char *host = d->proxy.host ? d->proxy.host : d->cred->host;
+    snprintf(port, sizeof port, "%u", d->proxy.host ? d->proxy.port : d->cred->port);
+    int code = getaddrinfo(host, port, &hints, &d->addresses);
     if (code != 0)
-        return err_say(et, E_IO, "%s: %s; check apns.host, and this machine's name server", d->cred->host,
-                       gai_strerror(code));
+        return err_say(et, E_IO, "%s: %s; check apns.%s, and this machine's name server", host, gai_strerror(code),
+                       d->proxy.host ? "proxy" : "host");
     for (const struct addrinfo *a = d->addresses; a; a = a->ai_next, count++) {
         struct addr at;
         addr_from_sockaddr(&at, a->ai_addr);
         size_t n = strlen(list);
         snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "", addr_str(text, &at));
     }
-    return err_say(et, 0, "%s has %u address%s: %s", d->cred->host, count, count == 1 ? "" : "es", list);
+    return err_say(et, 0, "%s has %u address%s: %s", host, count, count == 1 ? "" : "es", list);
 }
 
 static int dial(const struct addrinfo *a) {
@@ -95,8 +114,30 @@ static int step_tcp(struct doctor *d, struct err_text *et) {
             return err_say(et, 0, "connected to %s in %.1f ms", text, (double)(clock_mono_us() - started_us) / 1000);
         why = errno;
     }
+    if (d->proxy.host)
+        return err_say(et, E_IO, "%s: %s; is the proxy up, and its port %u the right one?", text, strerror(why),
+                       d->proxy.port);
     return err_say(et, E_IO, "%s: %s; is TCP to port %u let out by the firewall? Apple serves 443 and 2197", text,
                    strerror(why), d->cred->port);
+}
+
+/* Bytes behind the proxy's answer would be lost to TLS; a server of TLS does not speak first, so there are none. */
+static int step_proxy(struct doctor *d, struct err_text *et) {
+    struct apns_proxy_answer answer = {0};
+    char buffer[READ_BYTES];
+    size_t used;
+    int n = apns_proxy_ask(buffer, sizeof buffer, &d->proxy, d->cred->host, d->cred->port);
+    if (n < 0)
+        return err_say(et, n, "the request to the proxy is too long");
+    ssize_t sent = send(d->fd, buffer, (size_t)n, MSG_NOSIGNAL);
+    secret_wipe(buffer, (size_t)n);
+    int err = sent == n ? E_AGAIN : err_say(et, E_IO, "the proxy does not listen: %s", strerror(errno));
+    while (err == E_AGAIN) {
+        ssize_t got = recv(d->fd, buffer, sizeof buffer, 0);
+        err = got > 0 ? apns_proxy_read(&answer, buffer, (size_t)got, &used, et)
+                      : err_say(et, E_CLOSED, "the proxy does not answer: %s", got ? strerror(errno) : "it hung up");
+    }
+    return err == 0 ? err_say(et, 0, "the proxy opened a way to %s:%u", d->cred->host, d->cred->port) : err;
 }
 
 static const char *mend_of(long verify) {
@@ -124,8 +165,7 @@ static void describe(char out[static 256], X509 *cert) {
 
 static int step_tls(struct doctor *d, struct err_text *et) {
     char text[256] = "";
-    int64_t expires_s;
-    int err = apns_trust_new(&d->ctx, &expires_s, d->cred, et);
+    int err = d->ctx ? 0 : apns_trust_new(&d->ctx, &d->expires_s, d->cred, et);
     if (err != 0)
         return err;
     d->ssl = SSL_new(d->ctx);
@@ -225,7 +265,8 @@ static int judge(const struct doctor *d, struct err_text *et) {
     if (d->status == 200)
         return err_say(et, 0, "accepted (200), apns-id %s; that is no proof that it arrives", d->apns_id);
     if (!real && strcmp(d->reason, "BadDeviceToken") == 0)
-        return err_say(et, 0, "the key and the topic %s are good (asked about a token that no device has)", d->topic);
+        return err_say(et, 0, "the %s and the topic %s are good (asked about a token that no device has)",
+                       d->key ? "key" : "certificate", d->topic);
     if (real && strcmp(d->reason, "BadDeviceToken") == 0)
         mend = "the token is of the other environment (production or sandbox), or no token at all";
     return err_say(et, E_DENIED, "APNs answers %d %s; %s", d->status, d->reason, mend);
@@ -236,7 +277,7 @@ static int step_push(struct doctor *d, struct err_text *et) {
     char token[APNS_JWT_BYTES];
     const struct apns_request r = {.authority = d->cred->host,
                                    .token = d->cfg->device_token ? d->cfg->device_token : d->nobody,
-                                   .authorization = d->authorization,
+                                   .authorization = d->key ? d->authorization : NULL,
                                    .topic = d->topic,
                                    .push_type = "voip",
                                    .priority = "10",
@@ -244,8 +285,9 @@ static int step_push(struct doctor *d, struct err_text *et) {
                                    .apns_id = d->apns_id,
                                    .payload = payload,
                                    .payload_len = sizeof payload - 1};
-    int err = apns_jwt_make(token, d->key, d->cred->team_id, d->cred->key_id, clock_wall_ms() / 1000);
-    snprintf(d->authorization, sizeof d->authorization, "bearer %s", err == 0 ? token : "");
+    int err = d->key ? apns_jwt_make(token, d->key, d->cred->team_id, d->cred->key_id, clock_wall_ms() / 1000) : 0;
+    if (d->key)
+        snprintf(d->authorization, sizeof d->authorization, "bearer %s", err == 0 ? token : "");
     secret_wipe(token, sizeof token);
     if (err == 0)
         err = apns_session_submit(d->session, &r, d);
@@ -266,23 +308,52 @@ static void release(struct doctor *d) {
     if (d->addresses)
         freeaddrinfo(d->addresses);
     EVP_PKEY_free(d->key);
+    apns_proxy_wipe(&d->proxy);
     secret_wipe(d->authorization, sizeof d->authorization);
     ERR_clear_error();
+}
+
+static bool by_key(const struct doctor *d) {
+    return !d->cred->certificate;
+}
+
+static bool by_certificate(const struct doctor *d) {
+    return d->cred->certificate;
+}
+
+static bool by_proxy(const struct doctor *d) {
+    return d->proxy.host;
+}
+
+static bool always(const struct doctor *d) {
+    (void)d;
+    return true;
 }
 
 int apns_doctor(const struct apns_doctor_config *cfg) {
     static const struct {
         const char *name;
+        bool (*wanted)(const struct doctor *d);
         int (*run)(struct doctor *d, struct err_text *et);
-    } steps[] = {{"key", step_key},   {"dns", step_dns},           {"tcp", step_tcp},  {"tls", step_tls},
-                 {"alpn", step_alpn}, {"settings", step_settings}, {"push", step_push}};
+    } steps[] = {{"key", by_key, step_key},       {"certificate", by_certificate, step_certificate},
+                 {"dns", always, step_dns},       {"tcp", always, step_tcp},
+                 {"proxy", by_proxy, step_proxy}, {"tls", always, step_tls},
+                 {"alpn", always, step_alpn},     {"settings", always, step_settings},
+                 {"push", always, step_push}};
     struct doctor d = {.cfg = cfg, .cred = cfg->credential, .fd = -1};
+    struct err_text et = {""};
     int err = 0;
+    if (d.cred->proxy)
+        err = apns_proxy_parse(&d.proxy, d.cred->proxy, d.cred->proxy_user, d.cred->proxy_password, &et);
+    if (err != 0)
+        cfg->say("proxy", false, et.s, cfg->arg);
     memset(d.nobody, '0', NOBODY_CHARS);
     snprintf(d.topic, sizeof d.topic, "%s.voip", cfg->bundle_id);
     uuid_new(d.apns_id);
     for (size_t i = 0; i < sizeof steps / sizeof *steps && err == 0; i++) {
-        struct err_text et = {""};
+        if (!steps[i].wanted(&d))
+            continue;
+        et.s[0] = 0;
         err = steps[i].run(&d, &et);
         cfg->say(steps[i].name, err == 0, et.s, cfg->arg);
     }

@@ -10,7 +10,7 @@
 
 static void say(const char *step, bool good, const char *sentence, void *arg) {
     (void)arg;
-    printf("  %-9s %-5s %s\n", step, good ? "ok" : "FAILS", sentence);
+    printf("  %-11s %-5s %s\n", step, good ? "ok" : "FAILS", sentence);
     fflush(stdout);
 }
 

@@ -80,7 +80,7 @@ class PushService(unittest.TestCase):
     @staticmethod
     def ring(stack, user):
         """The leg of the one device, when APNs has answered or the push has failed."""
-        reply = stack.post("/v1/calls", {"callee": user, "ring_timeout_s": 10})
+        reply = stack.post("/v1/calls", {"callee": user, "ring_timeout_s": 2})
         assert reply.status == 201, reply
         call = reply.json["id"]
 
@@ -172,6 +172,7 @@ routes:"""))
         stack = self.stack(sim=False, gateway=False)
         stack.sim = stack.start_sim("--after-rejection", "strict")
         stack.gateway = stack.start_gateway()
+        wait_for(lambda: len(stack.control("GET", "/v1/connections").json["connections"]) == 2)
         self.one_ring(stack)
         self.assertEqual(self.ring(stack, "phone")["push_state"], "accepted")
         self.register(stack, "stranger", "00fe")
@@ -220,6 +221,11 @@ routes:"""))
 
     # Logins
 
+    @staticmethod
+    def doctor(stack, *args):
+        return subprocess.run([os.path.join(BIN, "wakegate"), "push-doctor", "-c", stack.config, *args], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+
     def certificate(self, stack, subject="/CN=Apple Push Services: com.example.vcs"):
         openssl(stack.folder, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "push.key")
         openssl(stack.folder, "req", "-new", "-key", "push.key", "-subj", f"/UID=com.example.vcs{subject}", "-out", "push.csr")
@@ -263,8 +269,9 @@ routes:"""))
         os.chmod(stack.path("push.p12"), 0o600)
         self.ring_with_certificate(stack)
         self.assertEqual(stack.get("/readyz", token=None).json["alarms"], [])
-        doctor = subprocess.run([os.path.join(BIN, "wakegate"), "push-doctor", "-c", stack.config, "--device", "00ff"], stdout=subprocess.PIPE, text=True)
+        doctor = self.doctor(stack, "--device", "00ff")
         self.assertEqual(doctor.returncode, 0, doctor.stdout)
+        stack.gateway.stop()
         with open(stack.path("push.password"), "w") as f:
             f.write("wrong\n")
         refused = stack.start("refused", "wakegate", "serve", "-c", stack.config, ready=False)
@@ -284,9 +291,15 @@ routes:"""))
         stack.gateway = stack.start_gateway()
         self.one_ring(stack)
         self.assertEqual(set(tunnels.asked), {f"127.0.0.1:{stack.sim_port}"})
+        good = self.doctor(stack)
+        self.assertEqual(good.returncode, 0, good.stdout)
+        self.assertIn(f"the proxy opened a way to 127.0.0.1:{stack.sim_port}", good.stdout)
         stack.gateway.stop()
         with open(stack.path("proxy.password"), "w") as f:
             f.write("wrong\n")
+        bad = self.doctor(stack)
+        self.assertEqual(bad.returncode, 1)
+        self.assertRegex(bad.stdout, "proxy +FAILS .*407")
         stack.gateway = stack.start("gateway", "wakegate", "serve", "-c", stack.config)
         wait_for(lambda: tunnels.refused)
         wait_for(lambda: "407 Proxy Authentication Required" in stack.gateway.log())
