@@ -438,7 +438,8 @@ int apns_conn_dial(struct apns_conns *all, const struct apns_route *route, struc
     c->state = STATE_RESOLVING;
     c->setup_until_ms = clock_mono_ms() + SETUP_MAX_MS;
     const char *to = c->proxy.host ? c->proxy.host : c->host;
-    snprintf(port, sizeof port, "%u", c->proxy.host ? c->proxy.port : c->port);
+    uint16_t to = c->proxy.host ? c->proxy.port : c->port;
+    snprintf(port, sizeof port, "%u", to);
     c->sync_error = uv_getaddrinfo(all->loop, &c->resolve, on_resolved, to, port, &hints);
     c->resolving = c->sync_error == 0;
     uv_timer_start(&c->timer, on_timer, c->sync_error ? 0 : SETUP_MAX_MS, 0);

@@ -71,7 +71,8 @@ static int step_dns(struct doctor *d, struct err_text *et) {
     char port[8], text[ADDR_STR_BYTES], list[256] = "";
     unsigned count = 0;
     const char *host = d->proxy.host ? d->proxy.host : d->cred->host;
-    snprintf(port, sizeof port, "%u", d->proxy.host ? d->proxy.port : d->cred->port);
+    uint16_t to = d->proxy.host ? d->proxy.port : d->cred->port;
+    snprintf(port, sizeof port, "%u", to);
     int code = getaddrinfo(host, port, &hints, &d->addresses);
     if (code != 0)
         return err_say(et, E_IO, "%s: %s; check apns.%s, and this machine's name server", host, gai_strerror(code),

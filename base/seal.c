@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define VERSION     1
-#define KEY_BYTES   32
+#define KEY_BYTES   32U
 #define ID_BYTES    4
 #define NONCE_BYTES 12
 #define TAG_BYTES   16
@@ -43,7 +43,7 @@ static int add_key(struct seal *s, const char *hex, size_t len) {
     text[len] = 0;
     int n = hex_decode(k->bytes, sizeof k->bytes, text);
     secret_wipe(text, sizeof text);
-    if (n != KEY_BYTES)
+    if (n != (int)KEY_BYTES)
         return E_INVAL;
     SHA256(k->bytes, KEY_BYTES, digest);
     memcpy(k->id, digest, ID_BYTES);
@@ -73,7 +73,7 @@ int seal_new(struct seal **sp, const char *file, struct err_text *et) {
     char *text = NULL;
     size_t len = 0;
     int err = s ? secret_file_read(&text, &len, file, et) : err_say(et, E_NOMEM, "out of memory");
-    if (err == 0)
+    if (err == 0 && text)
         err = parse(s, text, file, et);
     secret_free(text, len);
     *sp = err == 0 ? s : seal_free(s);
