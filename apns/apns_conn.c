@@ -438,8 +438,8 @@ int apns_conn_dial(struct apns_conns *all, const struct apns_route *route, struc
     c->state = STATE_RESOLVING;
     c->setup_until_ms = clock_mono_ms() + SETUP_MAX_MS;
     const char *to = c->proxy.host ? c->proxy.host : c->host;
-    uint16_t to = c->proxy.host ? c->proxy.port : c->port;
-    snprintf(port, sizeof port, "%u", to);
+    uint16_t to_port = c->proxy.host ? c->proxy.port : c->port;
+    snprintf(port, sizeof port, "%u", to_port);
     c->sync_error = uv_getaddrinfo(all->loop, &c->resolve, on_resolved, to, port, &hints);
     c->resolving = c->sync_error == 0;
     uv_timer_start(&c->timer, on_timer, c->sync_error ? 0 : SETUP_MAX_MS, 0);

@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define VERSION     1
-#define KEY_BYTES   32U
+#define KEY_BYTES   32
+#define KEY_DIGITS  64 /* in hex */
 #define ID_BYTES    4
 #define NONCE_BYTES 12
 #define TAG_BYTES   16
@@ -32,18 +33,18 @@ struct seal {
 /* Keys */
 
 static int add_key(struct seal *s, const char *hex, size_t len) {
-    char text[2 * KEY_BYTES + 1];
+    char text[KEY_DIGITS + 1];
     uint8_t digest[SHA256_DIGEST_LENGTH];
     struct key *k = &s->keys[s->count];
     if (s->count == SEAL_KEYS_MAX)
         return E_FULL;
-    if (len != 2 * KEY_BYTES)
+    if (len != KEY_DIGITS)
         return E_INVAL;
     memcpy(text, hex, len);
     text[len] = 0;
     int n = hex_decode(k->bytes, sizeof k->bytes, text);
     secret_wipe(text, sizeof text);
-    if (n != (int)KEY_BYTES)
+    if (n != KEY_BYTES)
         return E_INVAL;
     SHA256(k->bytes, KEY_BYTES, digest);
     memcpy(k->id, digest, ID_BYTES);

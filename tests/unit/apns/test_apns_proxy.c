@@ -164,25 +164,27 @@ static void the_answer_comes_in_any_pieces(void **state) {
     }
 }
 
+enum { LONG_BYTES = 2 * APNS_PROXY_ANSWER_MAX_BYTES };
+
 static void it_has_an_end(void **state) {
     struct apns_proxy_answer a = {0};
     struct err_text et = {""};
-    char *text = malloc(2 * APNS_PROXY_ANSWER_MAX_BYTES);
+    char *text = malloc(LONG_BYTES);
     size_t used;
     (void)state;
     assert_non_null(text);
-    memset(text, 'x', 2 * APNS_PROXY_ANSWER_MAX_BYTES);
+    memset(text, 'x', LONG_BYTES);
     memcpy(text, OK, strlen("HTTP/1.1 200 "));
     assert_int_equal(apns_proxy_read(&a, text, APNS_PROXY_ANSWER_MAX_BYTES - 1, &used, &et), E_AGAIN);
     assert_int_equal(apns_proxy_read(&a, "x", 1, &used, &et), E_FULL);
     assert_string_equal(et.s, "its answer is too long");
     a.len = 0;
     memcpy(text + APNS_PROXY_ANSWER_MAX_BYTES - 4, "\r\n\r\n", 4);
-    assert_int_equal(apns_proxy_read(&a, text, 2 * APNS_PROXY_ANSWER_MAX_BYTES, &used, &et), 0);
+    assert_int_equal(apns_proxy_read(&a, text, LONG_BYTES, &used, &et), 0);
     assert_int_equal(used, APNS_PROXY_ANSWER_MAX_BYTES);
     a.len = 0;
     memcpy(text + APNS_PROXY_ANSWER_MAX_BYTES - 4, "x\r\n\r\n", 5);
-    assert_int_equal(apns_proxy_read(&a, text, 2 * APNS_PROXY_ANSWER_MAX_BYTES, &used, &et), E_FULL);
+    assert_int_equal(apns_proxy_read(&a, text, LONG_BYTES, &used, &et), E_FULL);
     free(text);
 }
 
