@@ -96,11 +96,11 @@ enum apns_verdict {
     APNS_TOKEN_INVALID,  /* the device's token is dead (410, BadDeviceToken): act on the token */
     APNS_TOKEN_MISFILED, /* wrong topic or environment for this token: keep it, mend the binding */
     APNS_CREDENTIAL_BAD, /* key, certificate, team or topic is refused: an operator must act */
-    APNS_THROTTLED,      /* 429 for this device */
-    APNS_SERVER_ERROR,   /* 5xx, or a connection lost after all tries */
-    APNS_OUR_FAULT,      /* a request that should never have been made: a bug */
-    APNS_NOT_SENT,       /* never left: deadline, withdrawn, queue closed (see err) */
-    APNS_TOKEN_DOUBTFUL  /* refused as bad, but so many are at the moment that the fault is elsewhere: delete nothing */
+    APNS_THROTTLED,     /* 429, too many for this device: leave it alone for retry_after_s; nothing is held back here */
+    APNS_SERVER_ERROR,  /* 5xx, or a connection lost after all tries */
+    APNS_OUR_FAULT,     /* a request that should never have been made: a bug */
+    APNS_NOT_SENT,      /* never left: deadline, withdrawn, queue closed (see err) */
+    APNS_TOKEN_DOUBTFUL /* refused as bad, but so many are at the moment that the fault is elsewhere: delete nothing */
 };
 
 struct apns_result {
@@ -160,8 +160,9 @@ void apns_drain(struct apns *a, uint64_t limit_ms, void (*done)(void *arg), void
 int apns_credential_add(struct apns *a, struct apns_credential **cp, const struct apns_credential_config *cfg,
                         struct err_text *et);
 /* A new key, certificate or trust store for the same name, host and port; nothing changes when it is refused. New
- * connections come up with it before the old ones go, and no push is lost. Errors as for adding. Also the way to make
- * new connections after a topic was added to a key: APNs learns topics when a connection begins. */
+ * connections come up with it before the old ones go, and no push is lost. Errors as for adding. Not needed after a
+ * topic was added to a key: a push that is refused for its topic renews connections older than a minute, and goes out
+ * once more. */
 int apns_credential_reload(struct apns_credential *c, const struct apns_credential_config *cfg, struct err_text *et);
 /* The same app in the other environment: a push on the probe lane that one calls BadDeviceToken is tried once on the
  * other's probe lane, and the result says who took it. Both are of the same client. */

@@ -28,6 +28,8 @@
 #define APNS_BAD_WINDOW_MS   60000  /* for counting BadDeviceToken */
 #define APNS_BAD_TOKENS_MAX  16     /* different tokens in the window, and more than half of the answers */
 #define APNS_BAD_HOLD_MS     600000 /* no verdict for deletion for so long after the last */
+#define APNS_TOPIC_OLD_MS    60000  /* a connection may be older than a topic that it does not know */
+#define APNS_TOPIC_AGAIN_MS  600000 /* between two renewals for that */
 #define APNS_LABELS_BYTES    256
 
 struct apns_item;
@@ -127,6 +129,7 @@ struct apns_credential {
     struct apns_breaker breaker;
     struct apns_bad_tokens bad;
     uint64_t alarmed_ms[APNS_ALARMS];
+    uint64_t renewed_ms; /* for a topic; 0: never */
     struct apns_meters meters;
 };
 

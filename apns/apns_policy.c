@@ -78,9 +78,34 @@ static bool count_bad(struct apns_credential *c, const char *token) {
     return now_ms < b->hold_until_ms;
 }
 
+/* A topic that was added to the key */
+
+/* APNs learns a key's topics when a connection begins: what an older one says of a topic may be out of date. All of the
+ * credential are renewed then, ten minutes apart at least. True when the answer came from one that goes for that. */
+static bool may_know_the_topic_now(const struct apns_link *from) {
+    struct apns_credential *c = from->credential;
+    uint64_t now_ms = apns_now_ms(c->core);
+    struct apns_link *l;
+    if (!from->token) /* a certificate's topics stand in it */
+        return false;
+    if (from->dialled_ms < c->renewed_ms)
+        return true;
+    if (now_ms - from->dialled_ms < APNS_TOPIC_OLD_MS ||
+        (c->renewed_ms && now_ms - c->renewed_ms < APNS_TOPIC_AGAIN_MS))
+        return false;
+    c->renewed_ms = now_ms;
+    log_info("apns connections renewed for a topic", log_s("credential", c->name));
+    DL_FOREACH(c->links, l) {
+        if (l->state != APNS_LINK_WAITING)
+            apns_link_retire(l, true);
+    }
+    return true;
+}
+
 /* Answers */
 
-static void about_the_credential(struct apns_link *l, const struct apns_reason *why, const struct apns_answer *a) {
+static void about_the_credential(struct apns_link *l, const struct apns_reason *why, const struct apns_answer *a,
+                                 bool outdated) {
     struct apns_credential *c = l->credential;
     if (why->policy & APNS_POLICY_BREAK) {
         trip(c);
@@ -94,7 +119,7 @@ static void about_the_credential(struct apns_link *l, const struct apns_reason *
     } else if (a->status < 500) {
         c->breaker = (struct apns_breaker){0};
     }
-    if (why->policy & APNS_POLICY_TOPIC)
+    if ((why->policy & APNS_POLICY_TOPIC) && !outdated)
         alarm_of(c, APNS_ALARM_TOPIC, a->status, a->reason, why->mend);
     if (why->policy & APNS_POLICY_BUG)
         alarm_of(c, APNS_ALARM_BUG, a->status, a->reason, why->mend);
@@ -173,19 +198,21 @@ static void on_answered(void *tag, const struct apns_answer *a, void *arg) {
     struct apns_link *l = arg;
     struct apns_credential *c = l->credential;
     const struct apns_reason *why = apns_reason_find(a->status, a->reason);
+    bool outdated = (why->policy & APNS_POLICY_TOPIC) && may_know_the_topic_now(l);
+    bool again = why->retry_elsewhere || outdated;
     apns_flight_end(f);
     l->unanswered = l->failures = 0;
     l->answers++;
     count_answer(c);
     metric_observe_us(c->core->answer_time, c->core->now.mono_us - p->written_us);
-    about_the_credential(l, why, a);
+    about_the_credential(l, why, a, outdated);
     c->meters.rejected += a->status != 200 && a->status != 410;
-    if (why->retry_elsewhere && p->flying) { /* the other connection may do better */
+    if (again && p->flying) { /* the other connection may do better */
         save(p, why, a);
         return;
     }
     bool later = p->lane == APNS_LANE_BULK && (why->policy & APNS_POLICY_LATER);
-    if (why->retry_elsewhere && !later && may_go_again(p)) {
+    if (again && !later && may_go_again(p)) {
         if (!p->probed)
             save(p, why, a);
         go_again(p, l, c->meters.answered);

@@ -26,7 +26,7 @@ static const struct apns_reason reasons[] = {
     {"PayloadEmpty", 400, APNS_OUR_FAULT, ONCE, KEEP, check_payload, BUG},
     {"BadTopic", 400, APNS_CREDENTIAL_BAD, ONCE, KEEP, "compare the app's bundle_id with the developer account", TOPIC},
     {"MissingTopic", 400, APNS_CREDENTIAL_BAD, ONCE, KEEP, "set the app's bundle_id", TOPIC},
-    {"TopicDisallowed", 400, APNS_CREDENTIAL_BAD, ONCE, CLOSE,
+    {"TopicDisallowed", 400, APNS_CREDENTIAL_BAD, ONCE, KEEP,
      "the key may not send to this bundle id: add the topic to the key", TOPIC},
     {"BadDeviceToken", 400, APNS_TOKEN_INVALID, ONCE, KEEP,
      "the token is not one of this environment: register the device again",

@@ -9,7 +9,7 @@
 /* What an answer leads to besides its verdict. */
 enum apns_policy {
     APNS_POLICY_BREAK = 1,        /* the credential is refused: close all its connections, pause, alarm */
-    APNS_POLICY_TOPIC = 2,        /* alarm: key or certificate against topic */
+    APNS_POLICY_TOPIC = 2,        /* renew connections that may be older than the topic; alarm: key against topic */
     APNS_POLICY_CLOCK = 4,        /* the provider token has expired; alarm when it cannot have */
     APNS_POLICY_COUNT = 8,        /* many of these at once are not the tokens' fault: count, withhold the verdict */
     APNS_POLICY_ENVIRONMENT = 16, /* a new token may belong to the other environment */

@@ -10,6 +10,10 @@
 
 #define RULES_MAX    256 /* a script that a person can read */
 #define TIME_TICK_MS 10
+#define DAYS_S       (400LL * 86400) /* as in the behaviour's table: */
+#define DAYS_MS      (DAYS_S * 1000)
+#define COUNT        1000000000LL
+#define TIMES        10
 
 struct sim_rule {
     struct sim_rule *prev, *next;
@@ -27,46 +31,54 @@ static const char type_words[] =
     "pass|answer|ignore|wedge|black-hole|goaway|shutdown|reset-stream|streams|reset|close|stall|set";
 static const char hole_words[] = "off|stop-reading|silent|no-answers|drop-ping";
 
-/* Keys of an action, and where they go: numbers, choices (words) and texts (bytes). */
+/* Keys of an action, and where they go: numbers (max), choices (words) and texts (bytes). */
 #define A(field) offsetof(struct sim_action, field)
 static const struct {
     const char *key, *words;
     size_t at, bytes;
-} action_keys[] = {{"delay_ms", NULL, A(delay_ms), 0},
-                   {"status", NULL, A(status), 0},
-                   {"retry_after_s", NULL, A(retry_after_s), 0},
-                   {"ms", NULL, A(ms), 0},
-                   {"n", NULL, A(n), 0},
-                   {"code", NULL, A(code), 0},
-                   {"offset", NULL, A(offset), 0},
-                   {"times", NULL, A(times), 0},
-                   {"close_ms", NULL, A(close_ms), 0},
-                   {"mode", hole_words, A(mode), 0},
-                   {"body", "json|text|empty", A(body), 0},
-                   {"last", "at|below|above|zero", A(last), 0},
-                   {"then", "close|later|stay|silent", A(then), 0},
-                   {"reason", NULL, A(reason), sizeof((struct sim_action *)0)->reason},
-                   {"text", NULL, A(text), sizeof((struct sim_action *)0)->text}};
+    int64_t max;
+} action_keys[] = {{"delay_ms", NULL, A(delay_ms), 0, DAYS_MS},
+                   {"status", NULL, A(status), 0, 599},
+                   {"retry_after_s", NULL, A(retry_after_s), 0, DAYS_S},
+                   {"ms", NULL, A(ms), 0, DAYS_MS},
+                   {"n", NULL, A(n), 0, COUNT},
+                   {"code", NULL, A(code), 0, UINT32_MAX},
+                   {"offset", NULL, A(offset), 0, COUNT},
+                   {"times", NULL, A(times), 0, TIMES},
+                   {"close_ms", NULL, A(close_ms), 0, DAYS_MS},
+                   {"mode", hole_words, A(mode), 0, 0},
+                   {"body", "json|text|empty", A(body), 0, 0},
+                   {"last", "at|below|above|zero", A(last), 0, 0},
+                   {"then", "close|later|stay|silent", A(then), 0, 0},
+                   {"reason", NULL, A(reason), sizeof((struct sim_action *)0)->reason, 0},
+                   {"text", NULL, A(text), sizeof((struct sim_action *)0)->text, 0}};
+
+static int set_text(char *at, size_t bytes, const char *key, const char *text, struct err_text *et) {
+    if (!text || strlen(text) >= bytes)
+        return err_say(et, E_INVAL, "action: %s: a text of at most %zu characters is needed", key, bytes - 1);
+    snprintf(at, bytes, "%s", text);
+    return 0;
+}
 
 static int set_key(struct sim_action *a, const char *key, const json_t *v, struct err_text *et) {
-    for (size_t i = 0; i < sizeof action_keys / sizeof *action_keys; i++) {
-        char *at = (char *)a + action_keys[i].at;
-        const char *text = json_string_value(v);
-        if (strcmp(action_keys[i].key, key) != 0)
-            continue;
-        if (action_keys[i].bytes) {
-            snprintf(at, action_keys[i].bytes, "%s", text ? text : "");
-            return text ? 0 : err_say(et, E_INVAL, "action: %s: a text is needed", key);
-        }
-        int64_t n = action_keys[i].words ? sim_choice_find(action_keys[i].words, text ? text : "")
-                    : json_is_integer(v) ? json_integer_value(v)
-                                         : -1;
-        *(int64_t *)(void *)at = n;
-        return n >= 0 ? 0
-                      : err_say(et, E_INVAL, "action: %s: %s is needed", key,
-                                action_keys[i].words ? action_keys[i].words : "a number");
-    }
-    return err_say(et, E_INVAL, "action: %.64s: no such key", key);
+    size_t i = 0, keys = sizeof action_keys / sizeof *action_keys;
+    const char *text = json_string_value(v);
+    while (i < keys && strcmp(action_keys[i].key, key) != 0)
+        i++;
+    if (i == keys)
+        return err_say(et, E_INVAL, "action: %.64s: no such key", key);
+    const char *words = action_keys[i].words;
+    char *at = (char *)a + action_keys[i].at;
+    if (action_keys[i].bytes)
+        return set_text(at, action_keys[i].bytes, key, text, et);
+    int64_t n = words ? sim_choice_find(words, text ? text : "") : json_is_integer(v) ? json_integer_value(v) : -1;
+    if (words && n < 0)
+        return err_say(et, E_INVAL, "action: %s: %s is needed", key, words);
+    if (!words && (n < 0 || n > action_keys[i].max))
+        return err_say(et, E_INVAL, "action: %s: a number from 0 to %lld is needed", key,
+                       (long long)action_keys[i].max);
+    *(int64_t *)(void *)at = n;
+    return 0;
 }
 
 int sim_action_parse(const struct sim *s, struct sim_action *a, const json_t *o, struct err_text *et) {
@@ -128,7 +140,7 @@ static int parse_match(struct sim_rule *r, json_t *match, struct err_text *et) {
             *keys[i].number = (uint64_t)json_integer_value(v);
         else if (i < n && keys[i].text && text)
             *keys[i].text = text;
-        else if (strcmp(key, "percent") == 0 && json_is_integer(v))
+        else if (strcmp(key, "percent") == 0 && json_is_integer(v) && (uint64_t)json_integer_value(v) <= 100)
             r->percent = json_integer_value(v);
         else if (strcmp(key, "on") == 0 && text && sim_choice_find(event_words, text) >= 0)
             r->event = (enum sim_event)sim_choice_find(event_words, text);
@@ -143,18 +155,36 @@ static void rule_free(struct sim_rule *r) {
     free(r);
 }
 
+/* Of a whole rule; matched and acted are what sim_script_json adds. */
+static int parse_keys(struct sim_rule *r, const json_t *o, struct err_text *et) {
+    static const char keys[] = "name|match|count|action|matched|acted";
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)o, key, v) {
+        bool number = json_is_integer(v) && json_integer_value(v) >= 0;
+        if (sim_choice_find(keys, key) < 0)
+            return err_say(et, E_INVAL, "rules: %.64s: no such key", key);
+        if (strcmp(key, "match") == 0 && !json_is_object(v))
+            return err_say(et, E_INVAL, "match: an object is needed");
+        if (strcmp(key, "count") == 0 && !number)
+            return err_say(et, E_INVAL, "count: a number is needed");
+    }
+    r->count = (uint64_t)json_integer_value(json_object_get(o, "count"));
+    return 0;
+}
+
 static int rule_parse(struct sim *s, struct sim_rule **rp, const json_t *o, struct err_text *et) {
     struct sim_rule *r = calloc(1, sizeof *r);
-    const json_t *count = json_object_get(o, "count");
     if (!r || !json_is_object(o)) {
         free(r);
         return err_say(et, E_INVAL, "rules: each is an object with match and action");
     }
     r->source = json_deep_copy(o);
-    int err = parse_match(r, json_object_get(r->source, "match"), et);
+    int err = parse_keys(r, r->source, et);
+    if (err == 0)
+        err = parse_match(r, json_object_get(r->source, "match"), et);
     if (err == 0)
         err = sim_action_parse(s, &r->action, json_object_get(r->source, "action"), et);
-    r->count = json_is_integer(count) && json_integer_value(count) > 0 ? (uint64_t)json_integer_value(count) : 0;
     if (err == 0 && r->event == SIM_ON_TIME && r->count == 0)
         r->count = 1; /* a time comes once */
     if (err != 0) {

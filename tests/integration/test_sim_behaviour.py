@@ -239,18 +239,18 @@ class Behaviours(Sim):
         self.gives(self.provider(), 200, "", **late)
         self.gives(self.provider(), 400, "TopicDisallowed", authorization=f"bearer {topics}")
 
-    def client_certificate(self, *extensions):
-        """With its topics and environments, as Apple's have them."""
-        paths = [os.path.join(self.dir, f"client.{end}") for end in ("pem", "key")]
+    def client_certificate(self, *extensions, ca=None, name="client"):
+        """With its topics and environments, as Apple's have them; by itself, or by a CA's certificate and key."""
+        paths = [os.path.join(self.dir, f"{name}.{end}") for end in ("pem", "key")]
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-                   f"/UID={BUNDLE}/CN=push", "-out", paths[0], "-keyout", paths[1]]
+                   f"/UID={BUNDLE}/CN={name}", "-out", paths[0], "-keyout", paths[1]]
         for extension in extensions:
             command += ["-addext", extension]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command + (["-CA", ca[0], "-CAkey", ca[1]] if ca else []), check=True, capture_output=True)
         return paths
 
-    def certificate_provider(self, *extensions):
-        pair = self.client_certificate(*extensions)
+    def certificate_provider(self, *extensions, ca=None):
+        pair = self.client_certificate(*extensions, ca=ca)
         first = ssl.create_default_context
 
         def context(**options):
@@ -283,6 +283,17 @@ class Behaviours(Sim):
         self.assertEqual((int(goaway.error_code), goaway.last_stream_id, json.loads(goaway.additional_data)),
                          (0, 0, {"reason": "BadCertificateEnvironment"}))
         self.gives(self.provider(), 403, "MissingProviderToken", authorization=None)
+
+    def test_client_certificates_of_one_authority(self):
+        ca = self.client_certificate(name="authority")
+        self.start("--client-certificates", "--client-ca", ca[0])
+        topics = self.topics(f"{BUNDLE}.voip")
+        self.gives(self.certificate_provider(topics, ca=ca), 200, "", authorization=None)
+        stranger = self.certificate_provider(topics)
+        # A provider token does not help: the certificate speaks for the connection.
+        self.gives(stranger, 403, "BadCertificate", authorization=None)
+        self.gives(stranger, 403, "BadCertificate")
+        self.gives(self.provider(), 200, "")
 
     def test_goaway_in_all_its_forms(self):
         self.start("--settings-streams", "50")
@@ -423,6 +434,27 @@ class Behaviours(Sim):
         away = self.phone(token=DEVICE)
         self.gives(provider, 200, "", apns_collapse_id="fresh")
         self.assertEqual(away.receive()["expiration"], 0)
+
+    def test_delivery_in_another_order(self):
+        self.start("--delivery-reorder-percent", "100", "--delivery-reorder-ms", "600000")
+        phone, provider = self.phone(), self.provider()
+
+        def push():
+            return self.gives(provider, 200, "", token=phone.token).headers["apns-id"]
+        late = push()
+        self.set(delivery_reorder_percent=0)
+        self.assertEqual([push(), push()], [phone.receive()["apns_id"], phone.receive()["apns_id"]])
+        self.assertEqual([r["delivered"] for r in self.ask("GET", "/v1/journal")["requests"]], ["no", "yes", "yes"])
+        self.ask("PUT", "/v1/clock", {"advance_ms": 600000})
+        self.assertEqual(phone.receive()["apns_id"], late)
+        # Some of them, by the seed: first those that keep their place, then the others, each group in its order.
+        self.set(delivery_reorder_percent=50, seed=7)
+        sent = [push() for _ in range(20)]
+        late = [r["apns_id"] for r in self.ask("GET", "/v1/journal")["requests"][3:] if r["delivered"] == "no"]
+        self.assertIn(len(late), range(4, 17))
+        self.assertEqual([phone.receive()["apns_id"] for _ in range(20 - len(late))], [i for i in sent if i not in late])
+        self.ask("PUT", "/v1/clock", {"advance_ms": 600000})
+        self.assertEqual([phone.receive()["apns_id"] for _ in late], late)
 
     def test_frames_and_assertions(self):
         provider = self.start("--journal-frames", "1000").provider()

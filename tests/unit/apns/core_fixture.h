@@ -58,7 +58,7 @@ struct result {
     unsigned calls;
     enum apns_verdict verdict;
     int status, err;
-    unsigned tries;
+    unsigned tries, retry_after_s;
     bool hedged;
     struct apns_credential *credential;
     uint64_t at_ms;
@@ -348,6 +348,7 @@ static inline void on_result(const struct apns_result *r, void *arg) {
     out->status = r->status;
     out->err = r->err;
     out->tries = r->tries;
+    out->retry_after_s = r->retry_after_s;
     out->hedged = r->hedged;
     out->credential = r->credential;
     out->at_ms = now_ms(out->w);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lanes, answers, breakers and environments of the core, on a fake clock. */
+#include "apns/apns_core_priv.h"
 #include "tests/unit/apns/core_fixture.h"
 
 #define BAD "dead"
@@ -181,6 +182,92 @@ static void a_fresh_token_that_has_expired_raises_the_clock_alarm(void **state) 
     assert_null(w->requests[0].peer->link);
 }
 
+/* The topic was added at w->counter (ms): connections that began before do not know it. */
+static void know_topic_since(struct world *w, struct request *r) {
+    bool knows = r->peer->dialled_ms >= w->counter;
+    respond(r, knows ? 200 : 400, knows ? "" : "TopicDisallowed");
+}
+
+static void a_topic_that_was_added_renews_older_connections_and_the_push_goes_again(void **state) {
+    struct world *w = *state;
+    prove(w);
+    advance(w, APNS_TOPIC_OLD_MS);
+    unsigned before = w->peer_count;
+    w->counter = (unsigned)now_ms(w);
+    w->react = know_topic_since;
+    for (unsigned i = 0; i < 6; i++)
+        push(w, i); /* on both */
+    advance(w, 5000);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(w->results[i].verdict, APNS_ACCEPTED);
+        assert_int_equal(w->results[i].tries, 2);
+    }
+    assert_null(w->peers[0]->link);
+    assert_null(w->peers[1]->link);
+    assert_int_equal(w->peer_count, before + 2);
+    assert_int_equal(alive(w, APNS_LANE_RING), 2);
+    assert_int_equal(w->alarms[APNS_ALARM_TOPIC], 0);
+}
+
+static void a_young_connection_is_believed(void **state) {
+    struct world *w = *state;
+    prove(w);
+    unsigned before = w->peer_count;
+    w->counter = UINT32_MAX;
+    w->react = know_topic_since;
+    push(w, 0);
+    advance(w, 5000);
+    assert_int_equal(w->results[0].verdict, APNS_CREDENTIAL_BAD);
+    assert_int_equal(w->results[0].tries, 1);
+    assert_int_equal(w->peer_count, before);
+    assert_int_equal(w->alarms[APNS_ALARM_TOPIC], 1);
+}
+
+/* An hour of pushes to a topic that stays unknown. */
+static void a_topic_that_is_never_allowed_makes_no_storm(void **state) {
+    struct world *w = *state;
+    prove(w);
+    unsigned before = w->peer_count;
+    w->counter = UINT32_MAX;
+    w->react = know_topic_since;
+    for (unsigned i = 0; i < 3600; i++) {
+        push(w, i);
+        advance(w, 1000);
+    }
+    advance(w, 30000);
+    for (unsigned i = 0; i < 3600; i++)
+        assert_int_equal(w->results[i].verdict, APNS_CREDENTIAL_BAD);
+    assert_in_range(w->peer_count - before, 2, 2 * (6 + 1));
+    assert_in_range(w->alarms[APNS_ALARM_TOPIC], 5, 7);
+}
+
+/* With Retry-After. */
+static void throttle(struct world *w, struct request *r) {
+    nghttp2_nv nv[] = {peer_field(":status", "429"), peer_field("retry-after", "37")};
+    (void)w;
+    snprintf(r->peer->body, sizeof r->peer->body, "{\"reason\":\"TooManyRequests\"}");
+    nghttp2_data_provider body = {.source.ptr = r->peer->body, .read_callback = peer_read_body};
+    nghttp2_submit_response(r->peer->h2, r->stream, nv, 2, &body);
+}
+
+static void a_device_that_is_throttled_is_told_once_with_its_pause(void **state) {
+    struct world *w = *state;
+    prove(w);
+    unsigned before = w->peer_count;
+    w->react = throttle;
+    push(w, 0);
+    advance(w, 60000);
+    assert_int_equal(w->results[0].verdict, APNS_THROTTLED);
+    assert_int_equal(w->results[0].retry_after_s, 37);
+    assert_string_equal(w->results[0].reason, "TooManyRequests");
+    assert_int_equal(times(w, 0), 1);
+    assert_int_equal(w->peer_count, before); /* others' rings go on as before */
+    w->react = NULL;
+    push(w, 1);
+    turn(w);
+    assert_int_equal(w->results[1].status, 200);
+}
+
 /* A rolling restart of the far side. */
 static void shut_down(struct world *w, struct request *r) {
     if (++w->counter % 50 == 0) {
@@ -262,6 +349,10 @@ int main(void) {
         TEST(when_all_tokens_are_bad_none_is_given_up),
         TEST(a_new_token_is_tried_in_the_other_environment_once),
         TEST(a_fresh_token_that_has_expired_raises_the_clock_alarm),
+        TEST(a_topic_that_was_added_renews_older_connections_and_the_push_goes_again),
+        TEST(a_young_connection_is_believed),
+        TEST(a_topic_that_is_never_allowed_makes_no_storm),
+        TEST(a_device_that_is_throttled_is_told_once_with_its_pause),
         TEST(a_rolling_shutdown_loses_nothing),
         TEST(in_24_hours_no_token_is_refused),
     };

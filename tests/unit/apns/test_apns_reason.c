@@ -29,7 +29,7 @@ static const struct {
     {400, "MissingDeviceToken", APNS_OUR_FAULT, false, false},
     {400, "MissingTopic", APNS_CREDENTIAL_BAD, false, false},
     {400, "PayloadEmpty", APNS_OUR_FAULT, false, false},
-    {400, "TopicDisallowed", APNS_CREDENTIAL_BAD, false, true},
+    {400, "TopicDisallowed", APNS_CREDENTIAL_BAD, false, false},
     {403, "BadCertificate", APNS_CREDENTIAL_BAD, false, true},
     {403, "BadCertificateEnvironment", APNS_CREDENTIAL_BAD, false, true},
     {403, "BadEnvironmentKeyIdInToken", APNS_CREDENTIAL_BAD, false, true},

@@ -169,6 +169,63 @@ static void a_script_with_a_mistake_changes_nothing(void **state) {
     free(s);
 }
 
+static void each_mistake_in_a_rule_is_named(void **state) {
+    static const char *const mistakes[][2] = {
+        {"{}", "rules: an array"},
+        {"[1]", "each is an object"},
+        {"[{}]", "action: type"},
+        {"[{\"mach\":{},\"action\":{\"type\":\"pass\"}}]", "mach: no such key"},
+        {"[{\"match\":[],\"action\":{\"type\":\"pass\"}}]", "match: an object"},
+        {"[{\"count\":\"2\",\"action\":{\"type\":\"pass\"}}]", "count: a number"},
+        {"[{\"count\":-1,\"action\":{\"type\":\"pass\"}}]", "count: a number"},
+        {"[{\"match\":{\"percent\":101},\"action\":{\"type\":\"pass\"}}]", "match: percent"},
+        {"[{\"match\":{\"percent\":-1},\"action\":{\"type\":\"pass\"}}]", "match: percent"},
+        {"[{\"match\":{\"every\":\"x\"},\"action\":{\"type\":\"pass\"}}]", "match: every"},
+        {"[{\"match\":{\"on\":\"moon\"},\"action\":{\"type\":\"pass\"}}]", "match: on"},
+        {"[{\"action\":{\"type\":\"pass\",\"moon\":1}}]", "action: moon: no such key"},
+        {"[{\"action\":{\"type\":\"goaway\",\"times\":11}}]", "times: a number from 0 to 10"},
+        {"[{\"action\":{\"type\":\"goaway\",\"offset\":4611686018427387904}}]", "offset: a number from 0"},
+        {"[{\"action\":{\"type\":\"goaway\",\"code\":-1}}]", "code: a number from 0"},
+        {"[{\"action\":{\"type\":\"goaway\",\"then\":\"sing\"}}]", "then: close|later|stay|silent"},
+        {"[{\"action\":{\"type\":\"answer\",\"status\":600}}]", "status: a number from 0 to 599"},
+        {"[{\"action\":{\"type\":\"answer\",\"status\":100}}]", "status: 200 to 599"},
+        {"[{\"action\":{\"type\":\"answer\",\"reason\":7}}]", "reason: a text of at most 63"},
+        {"[{\"action\":{\"type\":\"answer\",\"reason\":"
+         "\"0123456789012345678901234567890123456789012345678901234567890123\"}}]",
+         "reason: a text of at most 63"},
+        {"[{\"action\":{\"type\":\"set\",\"behaviour\":{\"tls\":\"9\"}}}]", "tls"},
+        {"[{\"action\":{\"type\":\"set\"}}]", "behaviour"},
+    };
+    struct sim *s = sim_for_script();
+    (void)state;
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        struct err_text et = {""};
+        json_t *o = json_loads(mistakes[i][0], 0, NULL);
+        assert_non_null(o);
+        if (sim_script_set(s, o, false, &et) != E_INVAL || !strstr(et.s, mistakes[i][1]))
+            fail_msg("%s: \"%s\", not \"%s\"", mistakes[i][0], et.s, mistakes[i][1]);
+        json_decref(o);
+    }
+    free(s);
+}
+
+static void what_a_script_shows_can_be_set_again(void **state) {
+    struct sim *s = sim_for_script();
+    (void)state;
+    rules(s, "[{\"name\":\"one\",\"match\":{\"percent\":100},\"count\":2,"
+             "\"action\":{\"type\":\"answer\",\"status\":500}}]");
+    assert_int_equal(status_of(s, 1, 1, ""), 500);
+    json_t *shown = sim_script_json(s);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(shown, 0), "acted")), 1);
+    assert_int_equal(sim_script_set(s, shown, false, NULL), 0);
+    json_decref(shown);
+    assert_int_equal(status_of(s, 1, 1, ""), 500);
+    assert_int_equal(status_of(s, 1, 1, ""), 500);
+    assert_int_equal(status_of(s, 1, 1, ""), 0);
+    sim_script_free(s);
+    free(s);
+}
+
 static void an_action_takes_what_it_does_not_name_from_the_behaviour(void **state) {
     struct sim *s = sim_for_script();
     struct sim_action a;
@@ -271,6 +328,8 @@ int main(void) {
         cmocka_unit_test(rules_match_in_order_and_by_what_they_name),
         cmocka_unit_test(every_nth_after_some),
         cmocka_unit_test(a_script_with_a_mistake_changes_nothing),
+        cmocka_unit_test(each_mistake_in_a_rule_is_named),
+        cmocka_unit_test(what_a_script_shows_can_be_set_again),
         cmocka_unit_test(an_action_takes_what_it_does_not_name_from_the_behaviour),
         cmocka_unit_test(scopes_of_keys),
         cmocka_unit_test(topics_of_a_certificate),
