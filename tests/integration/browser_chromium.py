@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chromium as the caller: its tone arrives at the phone, the phone's tone arrives in the page; in each handoff mode, in
-both DTLS roles, with the post-quantum ClientHello that takes two datagrams."""
+both DTLS roles, with the post-quantum ClientHello that takes two datagrams. And Chromium as the phone, in mode dtls."""
 import contextlib
 import http.client
 import http.server
@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import struct
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -16,7 +17,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-from harness import Stack, wait_for
+from harness import BIN, Stack, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CALLER_HZ, PHONE_HZ = 440, 880
@@ -167,6 +168,26 @@ class Chromium(unittest.TestCase):
         phone, placed, _ = self.ring("transfer", codec="pcmu")
         self.stack.delete(f"/v1/calls/{placed['id']}")
         self.end(phone, placed)
+
+    def test_the_browser_as_the_phone(self):
+        made = self.stack.put("/v1/devices/page", {"user": "page", "app": "vcs", "token": "00aa", "handoff": ["dtls"]})
+        self.browser.execute_script("window.answered = answerCall(arguments[0])", {
+            "url": f"ws://127.0.0.1:{self.stack.api_port}/v1/attach", "device": "page",
+            "secret": made.json["device_secret"], "hz": PHONE_HZ})
+        wait_for(lambda: 'event="phone attached" device=page' in self.stack.gateway.log())
+        caller = subprocess.Popen([os.path.join(BIN, "wakegate-caller"), "--api", self.stack.url, "--api-token-file",
+                                   self.stack.path("token"), "--callee", "page", "--tone", str(CALLER_HZ), "--expect-tone",
+                                   str(PHONE_HZ), "--duration-ms", "4000", "--json"], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE)
+        taken = self.js("() => window.answered")
+        self.assertIn("a=setup:active", taken["answer"])
+        wait_for(lambda: abs(self.js("(id) => heard(id)", taken["id"]) - CALLER_HZ) < 12, 10, self.stack.gateway.log)
+        transport = self.js("(id) => transport(id)", taken["id"])
+        self.assertEqual((transport["connection"], transport["dtls"], transport["role"]), ("connected", "connected", "client"))
+        out, err = caller.communicate(timeout=30)
+        self.assertEqual(caller.returncode, 0, (out, err))  # the caller heard the page's tone
+        wait_for(lambda: self.js("(id) => ended(id)", taken["id"]) == "completed")
+        self.js("(id) => hangUp(id)", taken["id"])
 
     def test_the_browser_hangs_up(self):
         for mode in ["transfer", "dtls"]:
