@@ -315,7 +315,7 @@ static void on_event(struct call *c, const struct media_event *ev) {
         call_step(c, CALL_IN_TO_FAR, 0);
         break;
     case MEDIA_EV_DATA:
-        phone_send_data(c, ev->u.data.p, ev->u.data.len);
+        call_data_from_caller(c, ev->u.data.p, ev->u.data.len);
         break;
     case MEDIA_EV_PEER_CLOSED:
         call_step(c, ev->u.near ? CALL_IN_NEAR_HANGUP : CALL_IN_CALLER_HANGUP, 0);

@@ -6,6 +6,7 @@
  *   calls_push.c    pushes, their results, receipts, the ledger
  *   calls_media.c   far leg, near leg, events of the media plane
  *   calls_phone.c   connections of phones (wakegate.v1)
+ *   calls_data.c   DTLS application data
  *   calls_store.c   rows, and what a restart finds
  *   idempotency.c   keys that make a repeated request harmless
  *   call_json.c     the resource documents
@@ -114,6 +115,8 @@ struct call {
     enum media_profile profile; /* of the far leg, once its handshake is done */
     struct call_near near;
     struct media_call_stats stats;
+    struct buf kept_data; /* of the caller, for a phone that is not here yet */
+    unsigned lost_data;   /* datagrams for which it had no room */
 
     bool dirty;      /* the stored document is behind */
     bool behind;     /* the store refused a row: all of them are written again */
@@ -254,9 +257,15 @@ void phone_note_state(struct calls *cs, const char *tenant, const char *device, 
 void phone_join(struct phone *p, struct call *c, unsigned device);
 void phone_tell_handoff(struct call *c);
 void phone_tell_over(struct call *c, unsigned device, enum call_reason reason);
-void phone_send_data(struct call *c, const uint8_t *p, size_t len);
 void phones_sweep(struct calls *cs, uint64_t now_ms);
 void phones_free(struct calls *cs);
+
+/* calls_data.c */
+void call_data_from_caller(struct call *c, const uint8_t *p, size_t len);
+/* The phone that gets the media is here: it gets what was kept for it. */
+void call_data_flush(struct call *c);
+/* Returns 0, E_NOTFOUND when this connection has no call whose caller could take it, E_INVAL for a bad length. */
+int call_data_from_phone(struct calls *cs, const struct phone *p, const uint8_t *data, size_t len);
 
 /* calls_store.c */
 /* Write the call as it is. cb may be NULL; it comes when the row is durable, or with the store's error. */

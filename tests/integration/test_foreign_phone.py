@@ -145,6 +145,29 @@ class ForeignPhone(StackTest, unittest.IsolatedAsyncioTestCase):
                 media.close()
                 await phone.close()
 
+    async def test_application_data_waits_for_the_phone_and_goes_back(self):
+        name = "data"
+        token = self.register(name, "sdes")
+        caller = self.caller(name, "--data", "from the caller", "--duration-ms", str(1500 * SLOW))
+        await asyncio.to_thread(wait_for, lambda: next((c for c in self.stack.get(f"/v1/calls?callee={name}").json["calls"]
+                                                        if "caller_dtls" in [e["event"] for e in self.stack.timeline(c["id"])]), None))
+        await asyncio.sleep(0.1)  # said, long before the phone is there
+        phone, call = await self.woken(name, token)
+        handoff = await self.handoff(phone)
+        self.assertEqual(await phone.hear_data(), b"from the caller")
+        await phone.ws.send(b"from the phone")
+        media = KeyedMedia(handoff)
+        self.assertTrue(await asyncio.to_thread(media.path))
+        await phone.say("keys_taken", call=call)
+        await phone.say("answer", call=call)
+        await asyncio.to_thread(self.stack.wait_state, call, "answered", "active")
+        await asyncio.to_thread(media.talk, 2 * SLOW)
+        out, err = await asyncio.to_thread(caller.communicate)
+        self.assertEqual(caller.returncode, 0, err)
+        self.assertEqual(json.loads(out)["heard_data"], "from the phone")
+        media.close()
+        await phone.close()
+
     async def test_keys_that_were_taken_are_nowhere_in_the_gateways_memory(self):
         name = "erased"
         token = self.register(name, "transfer")

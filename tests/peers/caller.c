@@ -70,6 +70,7 @@ static void take_report(struct caller *c) {
     r->heard_expected = peer_tone_is(r->heard_hz, c->cfg->expect_hz);
     r->rx_pkts = m->rx_pkts;
     r->tx_pkts = m->tx_pkts;
+    snprintf(r->heard_data, sizeof r->heard_data, "%s", m->heard_data);
     r->dtls_us = m->keys_us ? m->keys_us - c->requested_us : 0;
     r->first_packet_us = m->first_rx_us ? m->first_rx_us - c->requested_us : 0;
 }
@@ -166,6 +167,7 @@ static int start_media(struct caller *c, const struct sdp *answer, struct err_te
         return err;
     c->open_handles++;
     peer_media_play(c->media);
+    peer_media_say(c->media, c->cfg->say);
     return 0;
 }
 

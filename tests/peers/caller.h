@@ -10,6 +10,7 @@
 #include "dtls/sdp.h"
 #include "tests/peers/peer_audio.h"
 #include "tests/peers/peer_http.h"
+#include "tests/peers/peer_media.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -30,6 +31,7 @@ struct caller_config {
     enum sdp_setup setup;           /* of the offer: ACTPASS, ACTIVE, PASSIVE */
     enum peer_codec codec;
     double tone_hz, expect_hz; /* expect_hz 0: any packets will do */
+    const char *say;           /* over DTLS, beside the media; NULL: nothing */
     enum caller_hangup hangup;
     unsigned duration_ms; /* after `active`; a tone needs half a second to be heard */
     unsigned timeout_ms;  /* for the call to become active, and again for its end */
@@ -45,6 +47,7 @@ struct caller_result {
     double heard_hz;
     bool heard_expected;
     uint64_t rx_pkts, tx_pkts;
+    char heard_data[PEER_DATA_BYTES];              /* the latest that came over DTLS */
     uint64_t created_us, dtls_us, first_packet_us; /* from the request to its 201, to the end of the handshake, to the
                                                       first packet heard; 0: never */
     json_t *timeline;                              /* NULL: none */

@@ -33,6 +33,7 @@ static const char usage[] =
     "  --duration-ms N         how long to talk once the call is active (2000)\n"
     "  --hangup delete|dtls|never      end the call over REST, by close_notify, or leave it to the callee (delete)\n"
     "  --timeout-ms N          for the call to become active (60000)\n"
+    "  --data TEXT             say this over DTLS, beside the media; with --json, what comes back is told\n"
     "  --no-media              no offer: the call only rings\n"
     "  --timeline              print the call's timeline\n"
     "  --json                  one JSON line for each call at its end\n"
@@ -150,6 +151,7 @@ static bool parse(struct program *p, int argc, char **argv) {
         {"duration-ms", PEER_OPTION_NUMBER, &cfg->duration_ms, NULL},
         {"hangup", PEER_OPTION_CHOICE, &hangup, hangups},
         {"timeout-ms", PEER_OPTION_NUMBER, &cfg->timeout_ms, NULL},
+        {"data", PEER_OPTION_TEXT, &cfg->say, NULL},
         {"no-media", PEER_OPTION_FLAG, &cfg->no_media, NULL},
         {"timeline", PEER_OPTION_FLAG, &cfg->timeline, NULL},
         {"json", PEER_OPTION_FLAG, &p->json, NULL},

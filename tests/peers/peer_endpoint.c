@@ -264,6 +264,10 @@ int peer_endpoint_send_rtp(struct peer_endpoint *e, const uint8_t *p, size_t len
     return err;
 }
 
+int peer_endpoint_send_data(struct peer_endpoint *e, const uint8_t *p, size_t len) {
+    return e->dtls ? dtls_session_write(e->dtls, p, len) : E_STATE;
+}
+
 void peer_endpoint_set_rx_roc(struct peer_endpoint *e, uint32_t ssrc, uint32_t roc) {
     if (e->crypt && roc > 0)
         rtp_crypt_set_rx_roc(e->crypt, &e->keys, ssrc, roc);

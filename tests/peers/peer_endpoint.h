@@ -55,6 +55,8 @@ void peer_endpoint_on_readable(struct peer_endpoint *e, uint64_t now_ms);
 void peer_endpoint_tick(struct peer_endpoint *e, uint64_t now_ms);
 /* Protect and send one plain RTP packet. Returns 0, E_STATE before keys and path are there. */
 int peer_endpoint_send_rtp(struct peer_endpoint *e, const uint8_t *p, size_t len);
+/* One datagram of application data. Returns 0, E_STATE before the handshake is done, else as dtls_session_write. */
+int peer_endpoint_send_data(struct peer_endpoint *e, const uint8_t *p, size_t len);
 /* Send any bytes as they are, for hostile tests. */
 void peer_endpoint_send_raw(struct peer_endpoint *e, const uint8_t *p, size_t len);
 void peer_endpoint_set_rx_roc(struct peer_endpoint *e, uint32_t ssrc, uint32_t roc);
