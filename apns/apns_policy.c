@@ -104,6 +104,12 @@ static void about_the_credential(struct apns_link *l, const struct apns_reason *
         l->refused_until_ms = apns_now_ms(c->core) + (a->retry_after_s > 60 ? 60 : a->retry_after_s) * 1000ULL;
 }
 
+/* That it went out does not count: it was not processed. */
+static void uncount_try(struct apns_item *p) {
+    if (--p->tries == 0)
+        p->written_us = 0;
+}
+
 static bool may_go_again(const struct apns_item *p) {
     return p->tries < APNS_TRIES_MAX && apns_now_ms(p->credential->core) < p->deadline_ms;
 }
@@ -180,11 +186,13 @@ static void on_answered(void *tag, const struct apns_answer *a, void *arg) {
     metric_observe_us(c->core->answer_time, c->core->now.mono_us - p->written_us);
     about_the_credential(l, why, a);
     c->meters.rejected += a->status != 200 && a->status != 410;
+    bool later = p->lane == APNS_LANE_BULK && (why->policy & APNS_POLICY_LATER);
+    if ((why->policy & APNS_POLICY_FREE) && !later)
+        uncount_try(p);
     if (why->retry_elsewhere && p->flying) { /* the other connection may do better */
         save(p, why, a);
         return;
     }
-    bool later = p->lane == APNS_LANE_BULK && (why->policy & APNS_POLICY_LATER);
     if (why->retry_elsewhere && !later && may_go_again(p)) {
         if (!p->probed)
             save(p, why, a);
@@ -210,8 +218,7 @@ void apns_policy_lost(struct apns_flight *f, bool refused) {
     if (refused) {
         /* It was never processed: free of charge. */
         l->refused_until_ms = apns_now_ms(c->core) + APNS_REFUSED_WAIT_MS;
-        if (--p->tries == 0)
-            p->written_us = 0;
+        uncount_try(p);
     }
     if (p->flying)
         return;

@@ -205,6 +205,41 @@ static void a_rolling_shutdown_loses_nothing(void **state) {
             fail_msg("push %u: %u results, verdict %d", i, w->results[i].calls, w->results[i].verdict);
 }
 
+/* Every connection says once that it goes, those that come in the next ten seconds, too. */
+static void shut_down_all(struct world *w, struct request *r) {
+    if (r->peer->goaway)
+        return;
+    if (now_ms(w) < START_MS + 15000) {
+        respond(r, 503, "Shutdown");
+        say_goaway(r->peer, r->stream, "{\"reason\":\"Shutdown\"}");
+    } else {
+        respond(r, 200, "");
+    }
+}
+
+static void a_shutdown_of_all_loses_no_ring_that_can_wait(void **state) {
+    struct world *w = *state;
+    prove(w);
+    w->react = shut_down_all;
+    for (unsigned i = 0; i < 100; i++)
+        push(w, i);
+    push_to(w, 100, APNS_LANE_RING, NULL, 3000);
+    push_to(w, 101, APNS_LANE_BULK, NULL, 30000);
+    advance(w, 40000);
+    for (unsigned i = 0; i < 100; i++)
+        if (w->results[i].calls != 1 || w->results[i].verdict != APNS_ACCEPTED || w->results[i].tries != 1)
+            fail_msg("push %u: %u results, verdict %d, %u tries", i, w->results[i].calls, w->results[i].verdict,
+                     w->results[i].tries);
+    for (unsigned i = 100; i < 102; i++) {
+        assert_int_equal(w->results[i].calls, 1);
+        assert_int_equal(w->results[i].status, 503);
+        assert_string_equal(w->results[i].reason, "Shutdown");
+    }
+    assert_true(times(w, 100) > 2);
+    assert_int_equal(times(w, 101), 1);
+    assert_true(w->peer_count < 4 + 4 * 15); /* at most one connect a second to each address */
+}
+
 /* Twenty-four hours with eight connections of four apps that share a key, opened and broken at random, and the whole
  * client started anew at random. */
 static void in_24_hours_no_token_is_refused(void **state) {
@@ -263,6 +298,7 @@ int main(void) {
         TEST(a_new_token_is_tried_in_the_other_environment_once),
         TEST(a_fresh_token_that_has_expired_raises_the_clock_alarm),
         TEST(a_rolling_shutdown_loses_nothing),
+        TEST(a_shutdown_of_all_loses_no_ring_that_can_wait),
         TEST(in_24_hours_no_token_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
