@@ -33,6 +33,21 @@ static void one_address_gets_one_connect_in_a_second(void **state) {
                             w->peers[k]->dialled_ms >= w->peers[i]->dialled_ms + 1000);
 }
 
+static void apps_share_the_limit_of_an_address(void **state) {
+    struct world *w = *state;
+    w->addresses = 2;
+    for (unsigned i = 0; i < 3; i++)
+        world_credential(w, "another");
+    advance(w, 10000);
+    assert_int_equal(w->peer_count, 8);
+    assert_int_equal(alive(w, APNS_LANE_RING), 8);
+    for (unsigned i = 0; i < w->peer_count; i++)
+        for (unsigned k = 0; k < i; k++)
+            if (w->peers[i]->address == w->peers[k]->address)
+                assert_true(w->peers[i]->dialled_ms >= w->peers[k]->dialled_ms + 1000 ||
+                            w->peers[k]->dialled_ms >= w->peers[i]->dialled_ms + 1000);
+}
+
 static void a_server_that_is_away_is_asked_ever_less_often(void **state) {
     struct world *w = *state;
     w->refuse_connects = true;
@@ -294,6 +309,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_ring_lane_has_two_connections_on_different_addresses),
         TEST(one_address_gets_one_connect_in_a_second),
+        TEST(apps_share_the_limit_of_an_address),
         TEST(a_server_that_is_away_is_asked_ever_less_often),
         TEST(a_goaway_brings_a_replacement_and_loses_nothing),
         TEST(a_refused_push_goes_again_free_of_charge),
