@@ -110,8 +110,8 @@ static void uncount_try(struct apns_item *p) {
         p->written_us = 0;
 }
 
-static bool may_go_again(const struct apns_item *p) {
-    return p->tries < APNS_TRIES_MAX && apns_now_ms(p->credential->core) < p->deadline_ms;
+static bool may_go_again(const struct apns_item *p, unsigned tries_max) {
+    return p->tries < tries_max && apns_now_ms(p->credential->core) < p->deadline_ms;
 }
 
 static void go_again(struct apns_item *p, const struct apns_link *from, struct metric *m) {
@@ -193,7 +193,7 @@ static void on_answered(void *tag, const struct apns_answer *a, void *arg) {
         save(p, why, a);
         return;
     }
-    if (why->retry_elsewhere && !later && may_go_again(p)) {
+    if (why->retry_elsewhere && !later && may_go_again(p, APNS_TRIES_MAX)) {
         if (!p->probed)
             save(p, why, a);
         go_again(p, l, c->meters.answered);
@@ -223,9 +223,9 @@ void apns_policy_lost(struct apns_flight *f, bool refused) {
     if (p->flying)
         return;
     /* Nobody knows whether it was processed. A ring is worth a second try; the call's UUID in the payload tells the
-     * phone that it is the same. */
+     * phone that it is the same. A hedge was none: what took one connection often takes both. */
     bool again = refused || p->lane != APNS_LANE_BULK || p->req.collapse_id;
-    if (again && may_go_again(p))
+    if (again && may_go_again(p, APNS_TRIES_MAX + p->hedged))
         go_again(p, l, refused ? c->meters.refused : c->meters.unknown);
     else if (refused && p->tries == 0)
         apns_item_fail(p, APNS_NOT_SENT, E_EXPIRED);
