@@ -240,52 +240,6 @@ static void a_shutdown_of_all_loses_no_ring_that_can_wait(void **state) {
     assert_true(w->peer_count < 4 + 4 * 15); /* at most one connect a second to each address */
 }
 
-/* Twenty-four hours with eight connections of four apps that share a key, opened and broken at random, and the whole
- * client started anew at random. */
-static void in_24_hours_no_token_is_refused(void **state) {
-    struct world *w = *state;
-    struct apns_credential *apps[4] = {w->credential};
-    unsigned number = 0, restarts = 0;
-    w->model = true;
-    srand(7);
-    for (unsigned i = 1; i < 4; i++)
-        apps[i] = world_credential(w, "app");
-    for (uint64_t end = now_ms(w) + 24ULL * 3600 * 1000; now_ms(w) < end;) {
-        advance(w, (uint64_t)(rand() % 60000));
-        w->credential = apps[rand() % 4];
-        push(w, number++);
-        push(w, number++);
-        struct peer *p = w->peers[(unsigned)rand() % w->peer_count];
-        if (rand() % 40 == 0 && p->link && p->connected)
-            peer_cut(p);
-        if (rand() % 300 != 0)
-            continue;
-        char token[APNS_TOKEN_EXPORT_BYTES];
-        advance(w, 100);
-        size_t len = apns_token_export(apns_core_token(apps[0]), token);
-        world_stop(w);
-        w->now.mono_us += 500000;
-        w->now.wall_ms += 500;
-        world_core(w);
-        for (unsigned i = 0; i < 4; i++)
-            apps[i] = world_credential(w, "app");
-        assert_int_equal(apns_token_import(apns_core_token(apps[0]), token, len, &w->now), 0);
-        restarts++;
-    }
-    w->credential = apps[0];
-    advance(w, 30000);
-    assert_true(restarts > 3 && number > 4000 && w->peer_count > 30);
-    assert_int_equal(w->many_updates, 0);
-    assert_int_equal(w->expired, 0);
-    for (unsigned i = 0; i < number; i++)
-        assert_int_equal(w->results[i].verdict, APNS_ACCEPTED);
-    for (unsigned i = 1; i < w->request_count; i++) { /* one mint in 25 minutes */
-        int64_t minted = (int64_t)minted_s(w->requests[i].bearer),
-                before = (int64_t)minted_s(w->requests[i - 1].bearer);
-        assert_true(minted == before || llabs(minted - before) >= 25LL * 60);
-    }
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -299,7 +253,6 @@ int main(void) {
         TEST(a_fresh_token_that_has_expired_raises_the_clock_alarm),
         TEST(a_rolling_shutdown_loses_nothing),
         TEST(a_shutdown_of_all_loses_no_ring_that_can_wait),
-        TEST(in_24_hours_no_token_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
