@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/api_devices.h"
+#include "gateway/api_reports.h"
 #include "gateway/api_system.h"
 #include "gateway/calls.h"
 #include "gateway/privileges.h"
@@ -22,7 +23,7 @@
 #define OPEN_FILES       66560  /* connections that base/httpd takes, and some */
 #define RETENTION_MIN_MS 120000 /* an ended call is answered for at least so long */
 
-enum { API_CALLS, API_DEVICES, API_SYSTEM, APIS };
+enum { API_CALLS, API_DEVICES, API_REPORTS, API_SYSTEM, APIS };
 
 struct gateway {
     const struct config *cfg;
@@ -39,6 +40,7 @@ struct gateway {
     struct http *http;
     struct http_api apis[APIS];
     struct api_devices api_devices;
+    struct api_reports api_reports;
     struct api_system api_system;
     uint64_t drain_until_ms;
     bool ending;
@@ -203,6 +205,7 @@ static int load(struct gateway *g, struct err_text *et) {
 static int start_http(struct gateway *g, struct err_text *et) {
     g->apis[API_CALLS] = (struct http_api){calls_routes, calls_route_count, g->calls};
     g->apis[API_DEVICES] = (struct http_api){api_devices_routes, api_devices_route_count, &g->api_devices};
+    g->apis[API_REPORTS] = (struct http_api){api_reports_routes, api_reports_route_count, &g->api_reports};
     g->apis[API_SYSTEM] = (struct http_api){api_system_routes, api_system_route_count, &g->api_system};
     struct http_config hc = {.loop = &g->loop,
                              .config = g->cfg,
@@ -216,6 +219,7 @@ static int start_http(struct gateway *g, struct err_text *et) {
         return err;
     calls_attach_http(g->calls, g->http);
     g->api_devices = (struct api_devices){g->http, g->devices, g->cfg};
+    g->api_reports = (struct api_reports){g->http, g->store};
     g->api_system = (struct api_system){
         .http = g->http, .metrics = g->metrics, .store = g->store, .media = g->media, .pushes = g->pushes};
     return 0;
