@@ -17,15 +17,25 @@
 
 #define COMMANDS_RESERVED 512 /* of a worker's ring: a phone that sends much data keeps no other call from its end */
 
-/* What the loop keeps of a call: its place. */
+/* An identity that calls use, or that new ones will. */
+struct media_identity {
+    struct dtls_identity *dtls;
+    unsigned calls;
+    bool current;
+};
+
+/* What the loop keeps of a call. */
 struct media_place {
     unsigned worker;
+    struct media_identity *identity;
 };
 
 struct media {
     unsigned count;
     int poll_fd; /* an epoll set of the workers' event rings, so that the loop polls one descriptor */
     unsigned next;
+    struct dtls_identity_params identity;
+    struct media_identity *identities[MEDIA_WORKERS_MAX]; /* the current one; older ones are with their calls */
     struct slots *slots[MEDIA_WORKERS_MAX];
     struct media_worker workers[];
 };
@@ -42,6 +52,37 @@ static slot_id slot_of(media_id id) {
     return id & ~((uint64_t)0xff << 24);
 }
 
+/* When no call uses it, and no new one will. Sessions that still do keep what they need of it. */
+static void free_identity(struct media_identity *i) {
+    if (!i || i->current || i->calls)
+        return;
+    dtls_identity_free(i->dtls);
+    free(i);
+}
+
+static int new_identity(struct media *m, unsigned worker, struct err_text *et) {
+    struct media_identity *i = calloc(1, sizeof *i), *old = m->identities[worker];
+    int err = i ? dtls_identity_make(&i->dtls, &m->identity, et) : err_say(et, E_NOMEM, "media: out of memory");
+    if (err != 0) {
+        free(i);
+        return err;
+    }
+    i->current = true;
+    m->identities[worker] = i;
+    if (old) {
+        old->current = false;
+        free_identity(old);
+    }
+    return 0;
+}
+
+int media_rotate(struct media *m, struct err_text *et) {
+    int err = 0;
+    for (unsigned i = 0; i < m->count && err == 0 && !m->identity.certificate_file; i++)
+        err = new_identity(m, i, et);
+    return err;
+}
+
 static int start_workers(struct media *m, const struct media_config *cfg, struct err_text *et) {
     for (unsigned i = 0; i < cfg->workers; i++) {
         struct media_worker *w = &m->workers[i];
@@ -52,7 +93,11 @@ static int start_workers(struct media *m, const struct media_config *cfg, struct
             w->fd = -1;
             return err_say(et, err, "media: out of memory");
         }
-        err = media_worker_start(w, cfg, cfg->port ? (uint16_t)(cfg->port + i) : 0, et);
+        err = new_identity(m, i, et);
+        if (err == 0)
+            err = media_worker_start(w, cfg, cfg->port ? (uint16_t)(cfg->port + i) : 0, et);
+        else
+            w->fd = -1;
         if (err != 0)
             return err;
         struct epoll_event ev = {.events = EPOLLIN};
@@ -75,6 +120,7 @@ int media_start(struct media **mp, const struct media_config *cfg, struct err_te
         free(m);
         return err_say(et, E_CRYPTO, "media: libsrtp does not start");
     }
+    m->identity = cfg->identity;
     m->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     int err = m->poll_fd < 0 ? err_say(et, E_IO, "media: no epoll") : start_workers(m, cfg, et);
     if (err != 0) {
@@ -85,12 +131,27 @@ int media_start(struct media **mp, const struct media_config *cfg, struct err_te
     return 0;
 }
 
+/* Calls whose end nobody polled any more, and their identities. */
+static void free_places(struct media *m, unsigned worker) {
+    const struct media_place *place;
+    uint32_t cursor = 0;
+    slot_id slot;
+    while (m->slots[worker] && (place = slots_next(m->slots[worker], &cursor, &slot)) != NULL) {
+        place->identity->calls--;
+        free_identity(place->identity);
+    }
+    slots_free(m->slots[worker]);
+    if (m->identities[worker])
+        m->identities[worker]->current = false;
+    free_identity(m->identities[worker]);
+}
+
 struct media *media_stop(struct media *m) {
     if (!m)
         return NULL;
     for (unsigned i = 0; i < m->count; i++) {
         media_worker_stop(&m->workers[i]);
-        slots_free(m->slots[i]);
+        free_places(m, i);
     }
     if (m->poll_fd >= 0)
         close(m->poll_fd);
@@ -108,7 +169,12 @@ uint16_t media_port(const struct media *m, unsigned worker) {
 }
 
 const char *media_fingerprint(const struct media *m, unsigned worker) {
-    return dtls_identity_fingerprint(m->workers[worker].identity);
+    return dtls_identity_fingerprint(m->identities[worker]->dtls);
+}
+
+const char *media_call_fingerprint(const struct media *m, media_id id) {
+    const struct media_place *place = worker_of(id) < m->count ? slots_get(m->slots[worker_of(id)], slot_of(id)) : NULL;
+    return place ? dtls_identity_fingerprint(place->identity->dtls) : NULL;
 }
 
 unsigned media_pick_worker(const struct media *m) {
@@ -136,11 +202,15 @@ int media_open(struct media *m, const struct media_far *far, media_id *id) {
     if (!place)
         return E_FULL;
     place->worker = far->worker;
+    place->identity = m->identities[far->worker];
     *id = make_id(far->worker, slot);
-    struct media_command cmd = {.kind = MEDIA_CMD_OPEN, .id = *id, .u.far = *far};
+    struct media_command cmd = {
+        .kind = MEDIA_CMD_OPEN, .id = *id, .u.open = {.far = *far, .identity = place->identity->dtls}};
     int err = push(m, &cmd);
     if (err != 0)
         slots_release(m->slots[far->worker], slot);
+    else
+        place->identity->calls++;
     return err;
 }
 
@@ -196,6 +266,16 @@ int media_fd(const struct media *m) {
     return m->poll_fd;
 }
 
+static void release(struct media *m, media_id id) {
+    const struct media_place *place = slots_get(m->slots[worker_of(id)], slot_of(id));
+    struct media_identity *identity = place ? place->identity : NULL;
+    slots_release(m->slots[worker_of(id)], slot_of(id));
+    if (!identity)
+        return;
+    identity->calls--;
+    free_identity(identity);
+}
+
 int media_poll(struct media *m, struct media_event *ev) {
     for (unsigned tried = 0; tried < m->count; tried++, m->next = (m->next + 1) % m->count) {
         struct media_worker *w = &m->workers[m->next];
@@ -206,7 +286,7 @@ int media_poll(struct media *m, struct media_event *ev) {
                 continue;
         }
         if (ev->kind == MEDIA_EV_CLOSED)
-            slots_release(m->slots[worker_of(ev->id)], slot_of(ev->id));
+            release(m, ev->id);
         return 0;
     }
     return E_AGAIN;

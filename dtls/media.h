@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "dtls/dtls_identity.h"
 #include "dtls/ice_lite.h"
 #include "dtls/media_keys.h"
 #include "dtls/rtp.h"
@@ -35,10 +36,13 @@ struct media_config {
     unsigned calls_max;  /* per worker */
     unsigned hold_ms; /* after the gate opened and until the near path is there, the caller's packets wait this long at
                          most */
+    unsigned inactivity_ms; /* a caller without ICE that sends nothing for so long after the gate opened is gone; 0:
+                               never */
+    struct dtls_identity_params identity; /* of each worker; its strings must outlive the media plane */
 };
 
-/* Binds the ports, makes an identity per worker, starts the threads. Returns 0, or E_IO, E_INVAL, E_CRYPTO, E_NOMEM
- * with a sentence. */
+/* Binds the ports, makes an identity per worker, starts the threads. Returns 0, or E_IO, E_INVAL, E_CRYPTO, E_NOMEM,
+ * E_DENIED with a sentence. */
 int media_start(struct media **mp, const struct media_config *cfg, struct err_text *et);
 /* Ends all calls, joins the threads, wipes keys. Returns NULL. */
 struct media *media_stop(struct media *m);
@@ -47,12 +51,23 @@ struct media *media_stop(struct media *m);
 unsigned media_workers(const struct media *m);
 uint16_t media_port(const struct media *m, unsigned worker);
 const char *media_fingerprint(const struct media *m, unsigned worker);
+/* A new identity for each worker, where they are generated: for calls that are opened from now on. A call keeps the one
+ * that media_fingerprint told before its media_open. Returns 0, or E_* and the identities stay. */
+int media_rotate(struct media *m, struct err_text *et);
+/* The fingerprint of this call's identity, of both its legs; NULL for a stale id. Valid until media_poll. */
+const char *media_call_fingerprint(const struct media *m, media_id id);
 /* The worker with the fewest calls. */
 unsigned media_pick_worker(const struct media *m);
 
 struct media_far {
     unsigned worker;
     struct ice_lite ice; /* ufrag, pwd, remote_ufrag as in the SDP */
+    /* A caller without ICE (RFC 5763, 8842). When we are the DTLS server, it may come from any address: it gets a
+     * cookie first, and is found by its certificate, and by `offered` where several calls wait for the same
+     * certificate. When we are the client, the handshake goes to `offered`, at most five times unless something comes
+     * back. The address that finishes the handshake is the caller's for the rest of the call. */
+    bool plain;
+    struct addr offered; /* c= and m=; unset when they name nothing that can be reached */
     bool dtls_client;    /* our role: true when the answer says a=setup:active */
     struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
     size_t fingerprint_count;
@@ -95,6 +110,7 @@ int media_stats(struct media *m, media_id id);
 
 enum media_event_kind {
     MEDIA_EV_FAR_ICE,       /* the caller's path is nominated: u.path */
+    MEDIA_EV_FAR_ADDRESS,   /* a caller without ICE has proved its address: u.path */
     MEDIA_EV_FAR_DTLS,      /* the caller's handshake is done: u.profile */
     MEDIA_EV_KEYS,          /* TRANSFER: the far leg's keys, once: u.keys. The receiver wipes the event */
     MEDIA_EV_NEAR_ICE,      /* the phone's path: u.path */
@@ -136,6 +152,7 @@ struct media_event {
         struct {
             bool near;
             int err;
+            int alert; /* that the peer sent (dtls_alert_name); -1: none */
         } failed;
         struct media_call_stats stats;
     } u;

@@ -33,7 +33,10 @@ struct media_command {
     enum media_command_kind kind;
     media_id id;
     union {
-        struct media_far far;
+        struct {
+            struct media_far far;
+            struct dtls_identity *identity; /* the loop keeps it for as long as the call is there */
+        } open;
         struct media_near near;
         struct {
             struct sdp_fingerprint fp[SDP_FINGERPRINTS_MAX];
@@ -49,6 +52,7 @@ struct media_command {
 
 struct media_call;
 struct media_leg;
+struct media_plain;
 
 /* An address that an authenticated check vouched for. Embedded in its leg. */
 struct media_source {
@@ -69,8 +73,7 @@ struct media_worker {
     unsigned number;
     int fd;
     uint16_t port;
-    unsigned calls_max, hold_ms;
-    struct dtls_identity *identity;
+    unsigned calls_max, hold_ms, inactivity_ms;
     struct ring *commands; /* loop pushes, worker pops */
     struct ring *events;   /* worker pushes, loop pops */
     pthread_t thread;
@@ -80,7 +83,8 @@ struct media_worker {
     struct media_call **calls; /* by slot */
     struct media_leg *by_ufrag;
     struct media_source *by_addr;
-    unsigned handshakes; /* legs whose DTLS is under way: the sweep is then fast */
+    struct media_plain *plain; /* callers without ICE */
+    unsigned handshakes;       /* legs whose DTLS is under way: the sweep is then fast */
     uint64_t now_ms;
     struct worker_event *backlog, *backlog_tail;
     unsigned backlog_count;

@@ -66,16 +66,20 @@ int sdp_check_offer(const struct sdp *offer, struct err_text *et) {
     }
     if (!any)
         return err_say(et, E_UNSUPPORTED, "no audio or video m-line that can be taken");
-    if (!offer->ice_ufrag[0] || !offer->ice_pwd[0])
-        return err_say(et, E_UNSUPPORTED, "no a=ice-ufrag and a=ice-pwd; a caller without ICE is not supported yet");
-    if (offer->ice_lite)
-        return err_say(et, E_UNSUPPORTED,
-                       "the offer says a=ice-lite, and so are we: one side must be a full ICE agent");
+    if (!offer->ice_ufrag[0] != !offer->ice_pwd[0])
+        return err_say(et, E_MALFORMED, "a=ice-ufrag and a=ice-pwd come together, or not at all without ICE");
     if (!offer->fingerprint_count)
         return err_say(et, E_MALFORMED, "no a=fingerprint with sha-256, sha-384 or sha-512");
     if (offer->setup == SDP_SETUP_NONE)
         return err_say(et, E_MALFORMED, "no a=setup; actpass, active or passive is needed");
+    if (!sdp_has_ice(offer) && sdp_answer_setup(offer) == SDP_SETUP_ACTIVE && !addr_is_set(&offer->address))
+        return err_say(et, E_UNSUPPORTED,
+                       "no ICE, a=setup:passive, and no address in c= and m= to begin DTLS with; say a=setup:actpass");
     return 0;
+}
+
+bool sdp_has_ice(const struct sdp *s) {
+    return s->ice_ufrag[0] && s->ice_pwd[0] && !s->ice_lite;
 }
 
 static bool starts_with(const char *s, const char *prefix) {
@@ -158,6 +162,8 @@ static void write_candidates(struct buf *out, const struct sdp_local *l) {
 static void write_security(struct buf *out, const struct sdp_local *l) {
     if (!l->keys) {
         buf_addf(out, "a=fingerprint:%s\r\na=setup:%s\r\n", l->fingerprint, setup_names[l->setup]);
+        if (l->tls_id)
+            buf_addf(out, "a=tls-id:%s\r\n", l->tls_id);
         return;
     }
     const struct media_profile_info *info = media_profile_info(l->keys->profile);
@@ -187,13 +193,15 @@ static void write_section(struct buf *out, const struct sdp_media *m, const stru
     write_address(out, &l->candidates[0]);
     if (m->mid[0])
         buf_addf(out, "a=mid:%s\r\n", m->mid);
-    buf_addf(out, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\n", l->ufrag, l->pwd);
+    if (l->ufrag)
+        buf_addf(out, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\n", l->ufrag, l->pwd);
     write_security(out, l);
     buf_addf(out, "a=%s\r\na=rtcp-mux\r\n", direction_names[direction]);
     if (direction == SDP_SENDRECV || direction == SDP_SENDONLY)
         buf_addf(out, "a=msid:wakegate %s\r\n", m->kind);
     write_codec_lines(out, m, l);
-    write_candidates(out, l);
+    if (l->ufrag)
+        write_candidates(out, l);
 }
 
 static void write_head(struct buf *out, const struct sdp *offer, const struct sdp_local *l, const bool *take) {
@@ -201,7 +209,7 @@ static void write_head(struct buf *out, const struct sdp *offer, const struct sd
     bool v6 = l->candidates[0].u.sa.sa_family == AF_INET6;
     buf_addf(out, "v=0\r\no=- %" PRIu64 " 1 IN %s %s\r\ns=-\r\nt=0 0\r\n", l->session_id, v6 ? "IP6" : "IP4",
              addr_ip(ip, &l->candidates[0]));
-    if (!l->full_ice)
+    if (!l->full_ice && l->ufrag)
         buf_adds(out, "a=ice-lite\r\n");
     if (!offer->bundle)
         return;

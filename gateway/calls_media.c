@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
+#include "dtls/dtls_session.h"
 #include "gateway/calls_priv.h"
 
 #include <stdio.h>
@@ -99,11 +100,24 @@ const char *calls_attach_url(struct calls *cs, char out[static PUSH_URL_BYTES]) 
 
 /* The far leg */
 
+/* Without ICE there is one address: of the family that the caller named. */
+static size_t only_of_family(struct addr *at, size_t count, const struct addr *caller) {
+    for (size_t i = 0; i < count && addr_is_set(caller); i++) {
+        if (at[i].u.sa.sa_family == caller->u.sa.sa_family) {
+            at[0] = at[i];
+            break;
+        }
+    }
+    return count ? 1 : 0;
+}
+
 static void fill_far(struct media_far *far, const struct call *c) {
     memset(far, 0, sizeof *far);
     far->worker = c->worker;
     ice_lite_init(&far->ice);
     snprintf(far->ice.remote_ufrag, sizeof far->ice.remote_ufrag, "%s", c->offer->ice_ufrag);
+    far->plain = !sdp_has_ice(c->offer);
+    far->offered = c->offer->address;
     far->dtls_client = sdp_answer_setup(c->offer) == SDP_SETUP_ACTIVE;
     memcpy(far->fingerprints, c->offer->fingerprints, sizeof far->fingerprints);
     far->fingerprint_count = c->offer->fingerprint_count;
@@ -115,8 +129,10 @@ static int write_answer(struct buf *answer, struct call *c, const struct media_f
     struct sdp_local l = {
         .candidates = at,
         .candidate_count = candidates_of(cs, c->worker, at),
-        .ufrag = far->ice.ufrag,
-        .pwd = far->ice.pwd,
+        .ufrag = far->plain ? NULL : far->ice.ufrag,
+        .pwd = far->plain ? NULL : far->ice.pwd,
+        /* A UUID is as good as random, and stays the same for as long as the association does. */
+        .tls_id = c->offer->tls_id[0] ? c->id : NULL,
         .fingerprint = media_fingerprint(cs->d.media, c->worker),
         .setup = sdp_answer_setup(c->offer),
         .codecs = (const char *const *)c->app->codecs,
@@ -125,6 +141,8 @@ static int write_answer(struct buf *answer, struct call *c, const struct media_f
     };
     if (l.candidate_count == 0)
         return err_say(et, E_STATE, "this machine has no address that a caller could reach; set media.announce");
+    if (far->plain)
+        l.candidate_count = only_of_family(at, l.candidate_count, &c->offer->address);
     return sdp_write_answer(answer, c->offer, &l, et);
 }
 
@@ -174,7 +192,7 @@ static void write_handoff(struct call *c, const struct media_keys *keys, const s
         .candidate_count = candidates_of(cs, c->worker, at),
         .ice = &c->near.ice,
         .phone_ufrag = c->near.phone_ufrag,
-        .fingerprint = media_fingerprint(cs->d.media, c->worker),
+        .fingerprint = media_call_fingerprint(cs->d.media, c->media),
         .keys = keys,
         .streams = streams,
         .codecs = c->app->codecs,
@@ -274,9 +292,11 @@ static void on_near_ice(struct call *c, const struct media_event *ev) {
 static void on_failed(struct call *c, const struct media_event *ev) {
     log_warn("media failed", log_s("call", c->id), log_s("leg", ev->u.failed.near ? "phone" : "caller"),
              log_s("error", err_str(ev->u.failed.err)));
-    call_note(
-        c, ev->at_us, "media_failed",
-        json_pack("{s:s,s:s}", "leg", ev->u.failed.near ? "phone" : "caller", "error", err_str(ev->u.failed.err)));
+    json_t *note =
+        json_pack("{s:s,s:s}", "leg", ev->u.failed.near ? "phone" : "caller", "error", err_str(ev->u.failed.err));
+    if (ev->u.failed.alert >= 0)
+        json_object_set_new(note, "alert", json_string(dtls_alert_name(ev->u.failed.alert)));
+    call_note(c, ev->at_us, "media_failed", note);
     call_step(c, CALL_IN_MEDIA_FAILED, 0);
 }
 
@@ -291,6 +311,9 @@ static void on_event(struct call *c, const struct media_event *ev) {
     switch (ev->kind) {
     case MEDIA_EV_FAR_ICE:
         call_note(c, ev->at_us, "caller_ice", NULL);
+        break;
+    case MEDIA_EV_FAR_ADDRESS:
+        call_note(c, ev->at_us, "caller_address", NULL);
         break;
     case MEDIA_EV_FAR_DTLS:
         on_far_dtls(c, ev);

@@ -31,6 +31,8 @@ struct caller {
     caller_done_cb done;
     void *arg;
     char ufrag[9], pwd[33];
+    int fd;            /* no_ice: the socket that the offer names; else 0 */
+    struct addr plain; /* no_ice: what the offer says */
     struct peer_request request;
     struct peer_media *media;
     uv_timer_t look, deadline;
@@ -101,6 +103,8 @@ static void one_closed(void *of) {
     struct caller_result result = c->result;
     caller_done_cb done = c->done;
     void *arg = c->arg;
+    if (c->fd > 0)
+        close(c->fd);
     free(c);
     done(&result, arg);
     json_decref(result.timeline);
@@ -141,6 +145,25 @@ static const struct addr *usable_candidate(const struct sdp *answer) {
     return NULL;
 }
 
+/* Without ICE the address is in the offer, so the socket comes first. */
+static int bind_plain(struct caller *c) {
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+    const struct addr *a = &c->cfg->address;
+    int fd = socket(a->u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return E_IO;
+    if (bind(fd, &a->u.sa, addr_len(a)) != 0 || getsockname(fd, (struct sockaddr *)&bound, &len) != 0) {
+        close(fd);
+        return E_IO;
+    }
+    c->fd = fd;
+    addr_from_sockaddr(&c->plain, (struct sockaddr *)&bound);
+    if (addr_is_set(&c->cfg->claim))
+        c->plain = c->cfg->claim;
+    return 0;
+}
+
 static int start_media(struct caller *c, const struct sdp *answer, struct err_text *et) {
     const struct addr *remote = usable_candidate(answer);
     struct peer_endpoint_params params = {
@@ -148,6 +171,8 @@ static int start_media(struct caller *c, const struct sdp *answer, struct err_te
         .local_pwd = c->pwd,
         .remote_ufrag = answer->ice_ufrag,
         .remote_pwd = answer->ice_pwd,
+        .plain = c->cfg->no_ice,
+        .fd = c->fd,
         /* RFC 5763 5: whoever is active sends the ClientHello. */
         .dtls = answer->setup == SDP_SETUP_ACTIVE ? PEER_DTLS_SERVER : PEER_DTLS_CLIENT,
         .identity = c->cfg->identity,
@@ -158,6 +183,8 @@ static int start_media(struct caller *c, const struct sdp *answer, struct err_te
         return err_say(et, E_UNSUPPORTED, "the answer has no candidate that can be reached from here");
     if (answer->setup == SDP_SETUP_ACTPASS || answer->setup == SDP_SETUP_NONE || answer->setup == c->cfg->setup)
         return err_say(et, E_MALFORMED, "the answer's a=setup does not fit the offer's");
+    if (!c->cfg->no_ice != !!answer->ice_ufrag[0])
+        return err_say(et, E_MALFORMED, "the answer's ICE attributes do not fit the offer's");
     params.remote = *remote;
     params.more = remote + 1;
     params.more_count = answer->candidate_count - (size_t)(params.more - answer->candidates);
@@ -363,6 +390,7 @@ static json_t *call_body(struct caller *c) {
     struct caller_offer o = {
         .ufrag = random_alnum(c->ufrag, sizeof c->ufrag - 1),
         .pwd = random_alnum(c->pwd, sizeof c->pwd - 1),
+        .plain = cfg->no_ice ? &c->plain : NULL,
         .fingerprint = dtls_identity_fingerprint(cfg->identity),
         .setup = cfg->setup,
         .first = cfg->codec,
@@ -382,6 +410,10 @@ int caller_start(struct caller **cp, uv_loop_t *loop, const struct caller_config
     c->cfg = cfg;
     c->done = done;
     c->arg = arg;
+    if (cfg->no_ice && !cfg->no_media && bind_plain(c) != 0) {
+        free(c);
+        return E_IO;
+    }
     uv_timer_init(loop, &c->look);
     uv_timer_init(loop, &c->deadline);
     c->look.data = c->deadline.data = c;

@@ -28,6 +28,9 @@ struct caller_config {
     const char *callee, *handle, *name;
     bool no_media;                  /* POST without an offer: the call only rings */
     struct dtls_identity *identity; /* with media; shared by all callers of the loop */
+    bool no_ice;                    /* as a PBX: an address in c= and m=, no checks */
+    struct addr address;            /* no_ice: where the socket is bound, port 0: any */
+    struct addr claim;              /* no_ice: what the offer says instead, as behind a NAT; unset: the socket's own */
     enum sdp_setup setup;           /* of the offer: ACTPASS, ACTIVE, PASSIVE */
     enum peer_codec codec;
     double tone_hz, expect_hz; /* expect_hz 0: any packets will do */

@@ -24,6 +24,8 @@ struct peer_endpoint_params {
     struct addr remote;                    /* where the checks go; unset: later */
     const struct addr *more;               /* further candidates: checks go round, the first that answers is used */
     size_t more_count;
+    bool plain; /* no ICE: no checks, the path is up at once */
+    int fd;     /* a bound UDP socket, duplicated; 0: make one */
     enum peer_dtls dtls;
     struct dtls_identity *identity; /* with DTLS; must outlive the endpoint */
     const struct sdp_fingerprint *fingerprints;

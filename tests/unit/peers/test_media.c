@@ -400,6 +400,29 @@ static void packets_from_unknown_addresses_are_counted_and_dropped(void **state)
     peer_endpoint_free(stranger);
 }
 
+/* A call that was told one fingerprint gets it, whatever was made meanwhile. */
+static void a_new_identity_is_for_new_calls(void **state) {
+    struct world *w = *state;
+    char before[DTLS_FINGERPRINT_BYTES];
+    strcpy(before, media_fingerprint(w->media, 0));
+    start_caller(w, false, false);
+    media_id first = w->id;
+    assert_int_equal(media_rotate(w->media, NULL), 0);
+    assert_int_equal(media_rotate(w->media, NULL), 0);
+    assert_string_not_equal(media_fingerprint(w->media, 0), before);
+    assert_string_equal(media_call_fingerprint(w->media, first), before);
+    wait_for(w, w->caller.keys && w->seen[MEDIA_EV_FAR_DTLS]);
+    peer_endpoint_free(w->caller.e);
+    dtls_identity_free(w->caller.identity);
+    w->caller = (struct peer){0};
+    start_caller(w, false, false);
+    assert_string_equal(media_call_fingerprint(w->media, w->id), media_fingerprint(w->media, 0));
+    wait_for(w, w->caller.keys);
+    media_close(w->media, first);
+    wait_for(w, w->seen[MEDIA_EV_CLOSED]);
+    assert_null(media_call_fingerprint(w->media, first));
+}
+
 #define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -418,6 +441,7 @@ int main(void) {
         test(the_callers_end_is_noticed_after_a_transfer),
         test(closing_tells_the_caller),
         test(packets_from_unknown_addresses_are_counted_and_dropped),
+        test(a_new_identity_is_for_new_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
