@@ -116,13 +116,14 @@ int media_start(struct media **mp, const struct media_config *cfg, struct err_te
     struct media *m = calloc(1, bytes);
     if (!m)
         return err_say(et, E_NOMEM, "media: out of memory");
-    if (rtp_crypt_init() != 0) {
+    int err = rtp_crypt_init(et);
+    if (err != 0) {
         free(m);
-        return err_say(et, E_CRYPTO, "media: libsrtp does not start");
+        return err;
     }
     m->identity = cfg->identity;
     m->poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    int err = m->poll_fd < 0 ? err_say(et, E_IO, "media: no epoll") : start_workers(m, cfg, et);
+    err = m->poll_fd < 0 ? err_say(et, E_IO, "media: no epoll") : start_workers(m, cfg, et);
     if (err != 0) {
         media_stop(m);
         return err;

@@ -255,9 +255,8 @@ int main(int argc, char **argv) {
     log_service("caller");
     if (!parse(&p, argc, argv))
         return p.status;
-    if (prepare(&p, &et) == 0) {
-        /* libsrtp tests itself when it starts, which takes longer than a handshake: not within a call. */
-        rtp_crypt_init();
+    /* libsrtp tests itself when it starts, which takes longer than a handshake: not within a call. */
+    if (prepare(&p, &et) == 0 && rtp_crypt_init(&et) == 0) {
         run(&p);
         rtp_crypt_shutdown();
         conclude(&p);

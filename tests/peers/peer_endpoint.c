@@ -122,7 +122,7 @@ void peer_endpoint_set_remote(struct peer_endpoint *e, const struct peer_endpoin
 int peer_endpoint_new(struct peer_endpoint **ep, const struct peer_endpoint_params *p,
                       const struct peer_endpoint_ops *ops, void *arg) {
     struct peer_endpoint *e = calloc(1, sizeof *e);
-    if (!e || rtp_crypt_init() != 0) {
+    if (!e || rtp_crypt_init(NULL) != 0) {
         free(e);
         return E_NOMEM;
     }
