@@ -36,7 +36,7 @@ struct caller_config {
     double tone_hz, expect_hz; /* expect_hz 0: any packets will do */
     const char *say;           /* over DTLS, beside the media; NULL: nothing */
     enum caller_hangup hangup;
-    unsigned duration_ms; /* after `active`; a tone needs half a second to be heard */
+    unsigned duration_ms; /* after `active`; up to 3 s longer until expect_hz is heard, which takes half a second */
     unsigned timeout_ms;  /* for the call to become active, and again for its end */
     unsigned look_ms;     /* how often the call is asked for */
     bool timeline;        /* fetch it at the end */
