@@ -38,10 +38,11 @@ struct sdp_codec {
 };
 
 struct sdp_media {
-    char kind[16];  /* "audio", "video", "application" */
-    char proto[32]; /* "UDP/TLS/RTP/SAVPF" */
-    char mid[64];   /* "" when absent */
-    uint16_t port;  /* 0: rejected */
+    char kind[16];   /* "audio", "video", "application" */
+    char proto[32];  /* "UDP/TLS/RTP/SAVPF" */
+    char mid[64];    /* "" when absent */
+    char format[32]; /* the first one of the m-line, as it is: "0", "webrtc-datachannel" */
+    uint16_t port;   /* 0: rejected */
     enum sdp_direction direction;
     bool rtcp_mux;
     struct sdp_codec codecs[SDP_CODECS_MAX]; /* in the order of the m-line */

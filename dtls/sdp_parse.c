@@ -352,6 +352,9 @@ static int parse_media(struct parser *p, const char *v) {
     m->direction = p->session_direction;
     p->media = m;
     p->sdp->media_count++;
+    const char *formats = v;
+    if (word(&formats, fmt, sizeof fmt))
+        snprintf(m->format, sizeof m->format, "%.31s", fmt);
     bool rtp = strstr(m->proto, "RTP/") != NULL;
     while (rtp && word(&v, fmt, sizeof fmt)) {
         if (!number(fmt, 127, &value))

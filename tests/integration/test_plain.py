@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Callers without ICE, as SBCs and PBXs are: our own caller in both DTLS roles and behind a NAT, OpenSSL of Python as a
 foreign one, strangers with the wrong certificate, and floods."""
+import os
 import re
 import socket
 import struct
@@ -9,7 +10,7 @@ import unittest
 
 from OpenSSL import SSL, crypto
 
-from harness import SLOW, StackTest, wait_for
+from harness import SLOW, Stack, StackTest, wait_for
 
 MODES = ["transfer", "dtls", "sdes"]
 HELLO_VERIFY, SERVER_HELLO = 3, 2
@@ -20,9 +21,10 @@ def rss_kib(pid):
         return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
 
 
-def make_certificate():
-    key = crypto.PKey()
-    key.generate_key(crypto.TYPE_RSA, 2048)
+def make_certificate(key=None):
+    if not key:
+        key = crypto.PKey()
+        key.generate_key(crypto.TYPE_RSA, 2048)
     cert = crypto.X509()
     cert.get_subject().CN = "pbx"
     cert.set_serial_number(1)
@@ -38,7 +40,7 @@ class Pbx:
     """One call's media of a PBX: a UDP socket and OpenSSL's DTLS client."""
     key, cert = make_certificate()
 
-    def __init__(self, bind="127.0.0.1", other_certificate=False):
+    def __init__(self, bind="127.0.0.1", other_certificate=False, profiles=b"SRTP_AES128_CM_SHA1_80"):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((bind, 0))
         self.address = self.socket.getsockname()
@@ -47,7 +49,7 @@ class Pbx:
         context = SSL.Context(SSL.DTLS_METHOD)
         context.use_privatekey(key)
         context.use_certificate(cert)
-        context.set_tlsext_use_srtp(b"SRTP_AES128_CM_SHA1_80")
+        context.set_tlsext_use_srtp(profiles)
         context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
         self.dtls = SSL.Connection(context)
         self.dtls.set_connect_state()
@@ -311,6 +313,61 @@ class Inactivity(StackTest):
         self.assertEqual((failed["leg"], failed["error"]), ("caller", "timed out"))
         pbx.close()
         phone.stop()
+
+
+class Identity(unittest.TestCase):
+    def stack(self, settings, prepare=lambda stack: None):
+        stack = Stack(gateway=False, edit=lambda text: re.sub(r"(?m)^media:\n", f"media:\n  {settings}\n", text))
+        self.addCleanup(stack.close)
+        prepare(stack)
+        stack.gateway = stack.start_gateway()
+        stack.start_phone(device="phone", user="user", handoff="sdes", habit="ignores")
+        return stack
+
+    def call(self, stack, pbx):
+        made = stack.post("/v1/calls", {"callee": "user", "offer": pbx.offer()})
+        self.assertEqual(made.status, 201, made)
+        return made.json["id"], re.search("a=fingerprint:sha-256 ([0-9A-F:]+)", made.json["answer"]).group(1)
+
+    def test_the_operators_certificate_and_order_of_profiles(self):
+        def prepare(stack):
+            key = crypto.PKey()
+            key.generate_key(crypto.TYPE_RSA, 4096)
+            self.given = make_certificate(key)[1]
+            with open(stack.path("media.pem"), "wb") as f:
+                f.write(crypto.dump_certificate(crypto.FILETYPE_PEM, self.given))
+            with open(os.open(stack.path("media.key"), os.O_CREAT | os.O_WRONLY, 0o600), "wb") as f:
+                f.write(crypto.dump_privatekey(crypto.FILETYPE_PEM, key))
+        stack = self.stack("certificate_file: media.pem\n  key_file: media.key\n"
+                           "  srtp_profiles: [AES_CM_128_HMAC_SHA1_80, AEAD_AES_128_GCM]", prepare)
+        pbx = Pbx(profiles=b"SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80")
+        call, told = self.call(stack, pbx)
+        self.assertEqual(told, self.given.digest("sha256").decode())
+        self.assertTrue(pbx.handshake(("127.0.0.1", stack.media_port)))
+        self.assertEqual(pbx.dtls.get_peer_certificate().digest("sha256").decode(), told)
+        self.assertLessEqual(max(map(len, pbx.received)), 1200)
+        done = wait_for(lambda: next((e for e in stack.timeline(call) if e["event"] == "caller_dtls"), None))
+        self.assertEqual(done["profile"], "AES_CM_128_HMAC_SHA1_80")
+        log = stack.gateway.log()
+        self.assertRegex(log, r'library="OpenSSL 3[^"]*" versions="?[\d. ]+"? groups=\S*X25519:P-256')
+        self.assertIn("identity=given", log)
+        self.assertNotIn("new DTLS identity", log)
+        pbx.close()
+
+    def test_a_made_identity_is_replaced_and_each_answer_tells_the_one_that_is_used(self):
+        stack = self.stack("rotate_identity_s: 1")
+        seen = set()
+        for _ in range(3):
+            pbx = Pbx()
+            call, told = self.call(stack, pbx)
+            rotations = stack.gateway.log().count("new DTLS identity")
+            wait_for(lambda n=rotations: stack.gateway.log().count("new DTLS identity") > n)
+            self.assertTrue(pbx.handshake(("127.0.0.1", stack.media_port)))
+            self.assertEqual(pbx.dtls.get_peer_certificate().digest("sha256").decode(), told)
+            seen.add(told)
+            stack.delete(f"/v1/calls/{call}")
+            pbx.close()
+        self.assertEqual(len(seen), 3)
 
 
 if __name__ == "__main__":
