@@ -64,6 +64,7 @@ struct dtls_guard *dtls_guard_free(struct dtls_guard *g) {
 
 bool dtls_guard_allows(struct dtls_guard *g, const struct addr *who, uint64_t now_ms) {
     struct addr host = *who;
+    addr_unmap(&host);
     addr_set_port(&host, 0);
     if (host.u.sa.sa_family == AF_INET6)
         memset(host.u.v6.sin6_addr.s6_addr + V6_NETWORK_FROM, 0, sizeof host.u.v6.sin6_addr - V6_NETWORK_FROM);

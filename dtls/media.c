@@ -62,17 +62,18 @@ static void free_identity(struct media_identity *i) {
 
 static int new_identity(struct media *m, unsigned worker, struct err_text *et) {
     struct media_identity *i = calloc(1, sizeof *i), *old = m->identities[worker];
-    int err = i ? dtls_identity_make(&i->dtls, &m->identity, et) : err_say(et, E_NOMEM, "media: out of memory");
+    if (!i)
+        return err_say(et, E_NOMEM, "media: out of memory");
+    int err = dtls_identity_make(&i->dtls, &m->identity, et);
     if (err != 0) {
         free(i);
         return err;
     }
     i->current = true;
     m->identities[worker] = i;
-    if (old) {
+    if (old)
         old->current = false;
-        free_identity(old);
-    }
+    free_identity(old);
     return 0;
 }
 

@@ -337,6 +337,8 @@ static void plain_open(struct media_leg *leg, const struct media_far *far) {
     struct media_worker *w = leg->call->worker;
     leg->plain = true;
     leg->offered = far->offered;
+    if (w->maps_v4)
+        addr_map(&leg->offered);
     media_plain_wait(leg);
     if (!leg->dtls_client)
         return;

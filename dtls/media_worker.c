@@ -192,6 +192,7 @@ static int open_socket(struct media_worker *w, const char *address, uint16_t por
     w->fd = socket(a.u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (w->fd < 0)
         return err_say(et, E_IO, "media: no UDP socket: %s", strerror(errno));
+    w->maps_v4 = a.u.sa.sa_family == AF_INET6;
     setsockopt(w->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     setsockopt(w->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     if (a.u.sa.sa_family == AF_INET6)

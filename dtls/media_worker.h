@@ -73,6 +73,7 @@ struct media_worker {
     unsigned number;
     int fd;
     uint16_t port;
+    bool maps_v4; /* an IPv6 socket: IPv4 addresses are mapped ones */
     unsigned calls_max, hold_ms, inactivity_ms;
     struct ring *commands; /* loop pushes, worker pops */
     struct ring *events;   /* worker pushes, loop pops */

@@ -299,6 +299,35 @@ class Plain(StackTest):
         pbx.close()
 
 
+class BothFamilies(StackTest):
+    """One socket for IPv6 and IPv4."""
+    stack_options = {"edit": lambda text: re.sub(r"(?m)^media:\n(?:  address:.*\n)?",
+                                                 "media:\n  address: '::'\n  announce: ['127.0.0.1', '::1']\n",
+                                                 re.sub(r"(?m)^  (address|announce):.*\n", "", text))}
+
+    def test_sound_over_either_in_each_role(self):
+        for address in ["127.0.0.1", "::1"]:
+            for setup in ["active", "passive"]:
+                with self.subTest(address=address, setup=setup):
+                    name = f"both-{len(address)}-{setup}"
+                    phone = self.stack.start_phone(device=f"phone-{name}", user=f"user-{name}", handoff="sdes")
+                    status, out, err = self.stack.run_caller(
+                        "--callee", f"user-{name}", "--no-ice", "--setup", setup, "--address", address, "--json",
+                        "--duration-ms", 1000 * SLOW)
+                    self.assertEqual(status, 0, f"{out}\n{err}\n{self.stack.gateway.log()}")
+                    phone.stop()
+
+    def test_calls_of_one_certificate_are_told_apart(self):
+        one, two = Pbx(), Pbx()
+        for i, pbx in enumerate([one, two]):
+            self.stack.start_phone(device=f"phone-apart-{i}", user=f"user-apart-{i}", handoff="sdes", habit="ignores")
+            made = self.stack.post("/v1/calls", {"callee": f"user-apart-{i}", "offer": pbx.offer()})
+            self.assertEqual(made.status, 201, made)
+        for pbx in [two, one]:
+            self.assertTrue(pbx.handshake(("127.0.0.1", self.stack.media_port)))
+            pbx.close()
+
+
 class Inactivity(StackTest):
     stack_options = {"edit": lambda text: re.sub(r"(?m)^media:\n", f"media:\n  inactivity_s: {2 * SLOW}\n", text)}
 

@@ -105,6 +105,9 @@ static void each_host_has_a_budget(void **state) {
     assert_int_equal(allowed(g, "192.0.2.1:4000", 1000, NOW_MS + 1000000), PER_S);
     assert_int_equal(allowed(g, "[2001:db8::1]:1", 300, NOW_MS) + allowed(g, "[2001:db8::2]:1", 300, NOW_MS), PER_S);
     assert_int_equal(allowed(g, "[2001:db8:0:1::1]:1", 10, NOW_MS), 10);
+    assert_int_equal(allowed(g, "[::ffff:198.51.100.1]:1", 500, NOW_MS), PER_S);
+    assert_int_equal(allowed(g, "198.51.100.1:1", 10, NOW_MS), 0);
+    assert_int_equal(allowed(g, "[::ffff:198.51.100.2]:1", 10, NOW_MS), 10);
     dtls_guard_free(g);
 }
 
