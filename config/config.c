@@ -112,6 +112,8 @@ static int complete(struct config *c, const char *folder) {
     number_default(&c->media.calls_max, 10000);
     if (number_ptr_default(&c->media.hold_ms, HOLD_DEFAULT_MS) != 0)
         return E_NOMEM;
+    text_default(&c->media.ringback, "");
+    resolve(&c->media.ringback, folder);
     text_default(&c->store.url, "sqlite:/var/lib/wakegate/wakegate.db");
     text_default(&c->store.seal_key_file, "");
     resolve(&c->store.seal_key_file, folder);

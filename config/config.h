@@ -44,6 +44,7 @@ struct config_media {
     char **announce;
     unsigned announce_count;
     unsigned *hold_ms; /* never NULL after loading */
+    char *ringback;    /* a file; "": none */
 };
 
 struct config_store {

@@ -46,6 +46,7 @@ static const cyaml_schema_field_t media[] = {
     NUMBER("calls_max", config_media, calls_max),
     CYAML_FIELD_SEQUENCE("announce", OPT | PTR, struct config_media, announce, &text_item, 0, 16),
     CYAML_FIELD_UINT_PTR("hold_ms", OPT | PTR, struct config_media, hold_ms),
+    TEXT("ringback", OPT, config_media, ringback),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t store[] = {TEXT("url", OPT, config_store, url),

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "dtls/media_call_priv.h"
+#include "dtls/media_ringback.h"
 #include "dtls/stun_msg.h"
 
 #include <stdlib.h>
@@ -86,6 +87,7 @@ static void on_dtls_connected(const struct media_keys *keys, void *arg) {
     tell_keys(c);
     media_relay_prepare(c);
     media_relay_flush(c);
+    media_ringback_start(c);
 }
 
 static void on_dtls_data(const uint8_t *p, size_t len, void *arg) {
@@ -296,6 +298,8 @@ static void call_open(struct media_worker *w, media_id id, const struct media_fa
     c->far.dtls_client = far->dtls_client;
     memcpy(c->far.fingerprints, far->fingerprints, sizeof c->far.fingerprints);
     c->far.fingerprint_count = far->fingerprint_count;
+    c->ringback = far->ringback;
+    c->ringback_pt = far->ringback_pt;
     w->calls[slot_of(id)] = c;
     worker_count(&w->n.calls, 1);
 }
@@ -304,6 +308,7 @@ static void call_close(struct media_call *c) {
     struct media_worker *w = c->worker;
     struct media_event ev = event_of(c, MEDIA_EV_CLOSED);
     ev.u.stats = c->stats;
+    media_ringback_stop(c);
     leg_close(&c->near);
     leg_close(&c->far);
     w->calls[slot_of(c->id)] = NULL;
@@ -314,8 +319,8 @@ static void call_close(struct media_call *c) {
 }
 
 static void near_open(struct media_call *c, const struct media_near *near) {
-    /* Keys that went to one phone go to no other, and nothing else may write with them. */
-    if (c->keys_told) {
+    /* Keys that went to one phone go to no other, and nothing else may write, or have written, with them. */
+    if (c->keys_told || (near->mode == MEDIA_MODE_TRANSFER && c->ringback_sent)) {
         media_call_fail(&c->near, E_STATE);
         return;
     }
@@ -370,6 +375,7 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
         break;
     case MEDIA_CMD_GATE:
         c->gate = true;
+        media_ringback_stop(c);
         break;
     case MEDIA_CMD_KEYS_TAKEN:
         keys_taken(c);

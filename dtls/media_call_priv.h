@@ -51,6 +51,10 @@ struct media_call {
     struct rtp_streams streams; /* what the caller sends */
     struct held *held;          /* HOLD_PKTS_MAX of them, or NULL */
     unsigned held_count;
+    bool ringback, ringback_sent; /* wanted; the far keys have protected some of it */
+    uint8_t ringback_pt;
+    uint32_t ringback_ssrc;
+    struct media_ringing *ringing; /* NULL: not now */
     struct media_call_stats stats;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/secret.h"
 #include "dtls/media_call_priv.h"
+#include "dtls/media_ringback.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -112,7 +113,8 @@ static void from_near(struct media_call *c, uint8_t *p, size_t len) {
     bool rtp = !rtp_is_rtcp(p, len);
     c->stats.near_rx_pkts++;
     c->stats.near_rx_bytes += len;
-    if (!c->gate || !near_ready(c) || recrypt(c, &c->near, &c->far, p, &len) != 0) {
+    if (!c->gate || !near_ready(c) || (rtp && media_ringback_owns(c, rtp_ssrc(p))) ||
+        recrypt(c, &c->near, &c->far, p, &len) != 0) {
         c->stats.dropped_pkts++;
         return;
     }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "dtls/media_call.h"
+#include "dtls/media_ringback.h"
 #include "dtls/rtp.h"
 #include "dtls/rtp_crypt.h"
 #include "dtls/stun_msg.h"
@@ -158,7 +159,7 @@ static void *worker_main(void *arg) {
     uint64_t swept_ms = clock_mono_ms();
     while (in && !w->stopping) {
         int tick_ms = w->handshakes || w->backlog ? TICK_BUSY_MS : TICK_IDLE_MS;
-        poll(fds, 2, tick_ms);
+        poll(fds, 2, media_ringback_wait_ms(w, tick_ms));
         w->now_ms = clock_mono_ms();
         run_commands(w);
         flush(w);
@@ -170,6 +171,8 @@ static void *worker_main(void *arg) {
             media_call_sweep(w);
             flush(w);
         }
+        media_ringback_tick(w);
+        flush(w);
         drain_backlog(w);
     }
     media_call_close_all(w);
@@ -204,6 +207,7 @@ int media_worker_start(struct media_worker *w, const struct media_config *cfg, u
     w->fd = -1;
     w->calls_max = cfg->calls_max;
     w->hold_ms = cfg->hold_ms;
+    w->ringback = cfg->ringback;
     int err = open_socket(w, cfg->address, port, et);
     if (err == 0)
         err = dtls_identity_new(&w->identity, et);

@@ -49,6 +49,7 @@ struct media_command {
 
 struct media_call;
 struct media_leg;
+struct media_ringing;
 
 /* An address that an authenticated check vouched for. Embedded in its leg. */
 struct media_source {
@@ -59,7 +60,7 @@ struct media_source {
 
 struct worker_counters {
     _Atomic uint64_t rx_pkts, tx_pkts, stun_requests, stun_rejected, dtls_handshakes, dtls_failed, unknown_source_pkts,
-        malformed_pkts, auth_failed_pkts, events_lost, calls;
+        malformed_pkts, auth_failed_pkts, events_lost, ringback_pkts, calls;
 };
 
 struct worker_event; /* in the backlog */
@@ -71,8 +72,9 @@ struct media_worker {
     uint16_t port;
     unsigned calls_max, hold_ms;
     struct dtls_identity *identity;
-    struct ring *commands; /* loop pushes, worker pops */
-    struct ring *events;   /* worker pushes, loop pops */
+    const struct ringback *ringback; /* NULL: none */
+    struct ring *commands;           /* loop pushes, worker pops */
+    struct ring *events;             /* worker pushes, loop pops */
     pthread_t thread;
     bool started;
 
@@ -80,7 +82,8 @@ struct media_worker {
     struct media_call **calls; /* by slot */
     struct media_leg *by_ufrag;
     struct media_source *by_addr;
-    unsigned handshakes; /* legs whose DTLS is under way: the sweep is then fast */
+    struct media_ringing *ringing; /* calls that hear the ringback tone, the one that is due first in front */
+    unsigned handshakes;           /* legs whose DTLS is under way: the sweep is then fast */
     uint64_t now_ms;
     struct worker_event *backlog, *backlog_tail;
     unsigned backlog_count;

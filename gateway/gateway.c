@@ -32,6 +32,7 @@ struct gateway {
     struct metrics *metrics;
     struct store *store;
     struct devices *devices;
+    struct ringback *ringback; /* NULL: none */
     struct media *media;
     struct push_service *pushes;
     struct seal *seal; /* NULL: the config has no key */
@@ -145,13 +146,26 @@ static int start_pushes(struct gateway *g, struct err_text *et) {
     return err;
 }
 
+int gateway_ringback(struct ringback **rp, const struct config *cfg, struct err_text *et) {
+    struct err_text why = {""};
+    *rp = NULL;
+    if (!cfg->media.ringback[0])
+        return 0;
+    int err = ringback_load(rp, cfg->media.ringback, &why);
+    return err == 0 ? 0 : err_say(et, err, "media.ringback: %s", why.s);
+}
+
 static int start_media(struct gateway *g, struct err_text *et) {
     const struct config_media *m = &g->cfg->media;
+    int err = gateway_ringback(&g->ringback, g->cfg, et);
+    if (err != 0)
+        return err;
     struct media_config mc = {.address = m->address,
                               .port = (uint16_t)m->port,
                               .workers = m->workers,
                               .calls_max = m->calls_max,
-                              .hold_ms = *m->hold_ms};
+                              .hold_ms = *m->hold_ms,
+                              .ringback = g->ringback};
     return media_start(&g->media, &mc, et);
 }
 
@@ -297,6 +311,7 @@ int gateway_run(const struct config *cfg, const char *ready_file, struct err_tex
     }
     uv_run(&g.loop, UV_RUN_DEFAULT);
     media_stop(g.media);
+    ringback_free(g.ringback);
     devices_free(g.devices);
     seal_free(g.seal);
     metrics_free(g.metrics);
