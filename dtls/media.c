@@ -234,6 +234,9 @@ static void add_totals(struct media_totals *t, const struct worker_counters *n) 
     t->auth_failed_pkts += read_counter(&n->auth_failed_pkts);
     t->events_lost += read_counter(&n->events_lost);
     t->ringback_pkts += read_counter(&n->ringback_pkts);
+    t->stun_checked += read_counter(&n->stun_checked);
+    t->stun_over_budget += read_counter(&n->stun_over_budget);
+    t->held_pkts += read_counter(&n->held_pkts);
     t->calls += read_counter(&n->calls);
 }
 

@@ -159,7 +159,9 @@ int media_poll(struct media *m, struct media_event *ev);
 /* Counters of all workers together, relaxed reads. */
 struct media_totals {
     uint64_t rx_pkts, tx_pkts, stun_requests, stun_rejected, dtls_handshakes, dtls_failed, unknown_source_pkts,
-        malformed_pkts, auth_failed_pkts, events_lost, ringback_pkts;
+        malformed_pkts, auth_failed_pkts, events_lost, ringback_pkts,
+        stun_checked, /* HMACs computed: of a known leg and within its budget */
+        stun_over_budget, held_pkts;
     uint64_t calls;
 };
 void media_totals(const struct media *m, struct media_totals *t);

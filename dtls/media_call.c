@@ -230,6 +230,13 @@ static void path_changed(struct media_leg *leg) {
     media_relay_flush(leg->call);
 }
 
+static bool is_vouched(const struct media_leg *leg, const struct addr *src) {
+    for (unsigned i = 0; i < leg->source_count; i++)
+        if (addr_eq(&leg->sources[i].addr, src))
+            return true;
+    return false;
+}
+
 void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const struct addr *src) {
     char ufrag[ICE_UFRAG_BYTES];
     uint8_t reply[STUN_MSG_MAX_BYTES];
@@ -242,9 +249,16 @@ void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const
         worker_count(&w->n.stun_rejected, 1);
         return;
     }
+    if (!stun_budget_take(&leg->checks, w->stun_sources, src, is_vouched(leg, src), w->now_ms)) {
+        worker_count(&w->n.stun_over_budget, 1);
+        return;
+    }
+    worker_count(&w->n.stun_checked, 1);
     int err = ice_lite_input(&leg->ice, p, len, src, w->now_ms, reply, sizeof reply, &res);
     if (res.reply_len > 0)
         media_worker_send(w, src, reply, (size_t)res.reply_len, true);
+    if (err == E_AUTH)
+        stun_budget_failed(&leg->checks, w->stun_sources, src, w->now_ms);
     if (err != 0) {
         worker_count(&w->n.stun_rejected, 1);
         return;

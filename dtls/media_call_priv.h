@@ -6,6 +6,7 @@
 #include "dtls/dtls_session.h"
 #include "dtls/media_call.h"
 #include "dtls/rtp_crypt.h"
+#include "dtls/stun_budget.h"
 
 #define LEG_SOURCES_MAX 4  /* addresses of one peer that checks came from: Wi-Fi and cellular, IPv4 and IPv6 */
 #define LEG_PARKED_MAX  4  /* ClientHello fragments that wait for the fingerprint */
@@ -20,6 +21,7 @@ struct media_leg {
     struct media_call *call;
     bool open, is_near;
     struct ice_lite ice;
+    struct stun_budget checks;
     struct media_source sources[LEG_SOURCES_MAX];
     unsigned source_count;
     uint64_t seen_ms;  /* last packet from a vouched address */

@@ -76,6 +76,7 @@ static void hold(struct media_call *c, const uint8_t *p, size_t len) {
         memmove(c->held, c->held + 1, --c->held_count * sizeof *c->held);
         c->stats.dropped_pkts++;
     }
+    worker_count(&w->n.held_pkts, 1);
     struct held *h = &c->held[c->held_count++];
     h->at_ms = w->now_ms;
     h->len = len;

@@ -7,6 +7,7 @@
 #include "dtls/media_ringback.h"
 #include "dtls/rtp.h"
 #include "dtls/rtp_crypt.h"
+#include "dtls/stun_budget.h"
 #include "dtls/stun_msg.h"
 
 #include <errno.h>
@@ -213,6 +214,8 @@ int media_worker_start(struct media_worker *w, const struct media_config *cfg, u
         err = dtls_identity_new(&w->identity, et);
     w->calls = calloc(cfg->calls_max, sizeof *w->calls);
     w->out = calloc(1, sizeof *w->out);
+    if (err == 0 && stun_sources_new(&w->stun_sources) != 0)
+        err = err_say(et, E_NOMEM, "media: out of memory");
     if (err == 0 && (!w->calls || !w->out || ring_new(&w->commands, RING_SLOTS, sizeof(struct media_command)) != 0 ||
                      ring_new(&w->events, RING_SLOTS, sizeof(struct media_event)) != 0))
         err = err_say(et, E_NOMEM, "media: out of memory");
@@ -240,6 +243,7 @@ void media_worker_stop(struct media_worker *w) {
     dtls_identity_free(w->identity);
     free(w->calls);
     free(w->out);
+    stun_sources_free(w->stun_sources);
     if (w->fd >= 0)
         close(w->fd);
 }

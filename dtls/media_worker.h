@@ -50,6 +50,7 @@ struct media_command {
 struct media_call;
 struct media_leg;
 struct media_ringing;
+struct stun_sources;
 
 /* An address that an authenticated check vouched for. Embedded in its leg. */
 struct media_source {
@@ -60,7 +61,7 @@ struct media_source {
 
 struct worker_counters {
     _Atomic uint64_t rx_pkts, tx_pkts, stun_requests, stun_rejected, dtls_handshakes, dtls_failed, unknown_source_pkts,
-        malformed_pkts, auth_failed_pkts, events_lost, ringback_pkts, calls;
+        malformed_pkts, auth_failed_pkts, events_lost, ringback_pkts, stun_checked, stun_over_budget, held_pkts, calls;
 };
 
 struct worker_event; /* in the backlog */
@@ -82,6 +83,7 @@ struct media_worker {
     struct media_call **calls; /* by slot */
     struct media_leg *by_ufrag;
     struct media_source *by_addr;
+    struct stun_sources *stun_sources;
     struct media_ringing *ringing; /* calls that hear the ringback tone, the one that is due first in front */
     unsigned handshakes;           /* legs whose DTLS is under way: the sweep is then fast */
     uint64_t now_ms;
