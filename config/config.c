@@ -133,6 +133,8 @@ static int complete(struct config *c, const char *folder) {
     }
     if (complete_media(&c->media, folder) != 0)
         return E_NOMEM;
+    text_default(&c->media.ringback, "");
+    resolve(&c->media.ringback, folder);
     text_default(&c->store.url, "sqlite:/var/lib/wakegate/wakegate.db");
     text_default(&c->store.seal_key_file, "");
     resolve(&c->store.seal_key_file, folder);

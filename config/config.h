@@ -53,6 +53,7 @@ struct config_media {
     unsigned rotate_identity_s;
     enum config_srtp *srtp_profiles; /* never NULL after loading; each at most once */
     unsigned srtp_profiles_count;
+    char *ringback; /* a file; "": none */
 };
 
 struct config_store {

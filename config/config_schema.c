@@ -57,6 +57,7 @@ static const cyaml_schema_field_t media[] = {
     NUMBER("rotate_identity_s", config_media, rotate_identity_s),
     CYAML_FIELD_SEQUENCE("srtp_profiles", OPT | PTR, struct config_media, srtp_profiles, &srtp_profile_item, 1,
                          CONFIG_SRTP_MAX),
+    TEXT("ringback", OPT, config_media, ringback),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t store[] = {TEXT("url", OPT, config_store, url),

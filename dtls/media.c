@@ -32,6 +32,7 @@ struct media_place {
 
 struct media {
     unsigned count;
+    const struct ringback *ringback;
     int poll_fd; /* an epoll set of the workers' event rings, so that the loop polls one descriptor */
     unsigned next;
     struct dtls_identity_params identity;
@@ -123,6 +124,7 @@ int media_start(struct media **mp, const struct media_config *cfg, struct err_te
         return err;
     }
     m->identity = cfg->identity;
+    m->ringback = cfg->ringback;
     m->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     err = m->poll_fd < 0 ? err_say(et, E_IO, "media: no epoll") : start_workers(m, cfg, et);
     if (err != 0) {
@@ -177,6 +179,10 @@ const char *media_fingerprint(const struct media *m, unsigned worker) {
 const char *media_call_fingerprint(const struct media *m, media_id id) {
     const struct media_place *place = worker_of(id) < m->count ? slots_get(m->slots[worker_of(id)], slot_of(id)) : NULL;
     return place ? dtls_identity_fingerprint(place->identity->dtls) : NULL;
+}
+
+const struct ringback *media_ringback(const struct media *m) {
+    return m->ringback;
 }
 
 unsigned media_pick_worker(const struct media *m) {
@@ -298,20 +304,32 @@ static uint64_t read_counter(const _Atomic uint64_t *n) {
     return atomic_load_explicit(n, memory_order_relaxed);
 }
 
+static void add_totals(struct media_totals *t, const struct worker_counters *n) {
+    t->rx_pkts += read_counter(&n->rx_pkts);
+    t->tx_pkts += read_counter(&n->tx_pkts);
+    t->stun_requests += read_counter(&n->stun_requests);
+    t->stun_rejected += read_counter(&n->stun_rejected);
+    t->dtls_handshakes += read_counter(&n->dtls_handshakes);
+    t->dtls_failed += read_counter(&n->dtls_failed);
+    t->unknown_source_pkts += read_counter(&n->unknown_source_pkts);
+    t->malformed_pkts += read_counter(&n->malformed_pkts);
+    t->auth_failed_pkts += read_counter(&n->auth_failed_pkts);
+    t->events_lost += read_counter(&n->events_lost);
+    t->ringback_pkts += read_counter(&n->ringback_pkts);
+    t->stun_checked += read_counter(&n->stun_checked);
+    t->stun_over_budget += read_counter(&n->stun_over_budget);
+    t->held_pkts += read_counter(&n->held_pkts);
+    t->calls += read_counter(&n->calls);
+}
+
 void media_totals(const struct media *m, struct media_totals *t) {
     memset(t, 0, sizeof *t);
-    for (unsigned i = 0; i < m->count; i++) {
-        const struct worker_counters *n = &m->workers[i].n;
-        t->rx_pkts += read_counter(&n->rx_pkts);
-        t->tx_pkts += read_counter(&n->tx_pkts);
-        t->stun_requests += read_counter(&n->stun_requests);
-        t->stun_rejected += read_counter(&n->stun_rejected);
-        t->dtls_handshakes += read_counter(&n->dtls_handshakes);
-        t->dtls_failed += read_counter(&n->dtls_failed);
-        t->unknown_source_pkts += read_counter(&n->unknown_source_pkts);
-        t->malformed_pkts += read_counter(&n->malformed_pkts);
-        t->auth_failed_pkts += read_counter(&n->auth_failed_pkts);
-        t->events_lost += read_counter(&n->events_lost);
-        t->calls += read_counter(&n->calls);
-    }
+    for (unsigned i = 0; i < m->count; i++)
+        add_totals(t, &m->workers[i].n);
+}
+
+void media_worker_totals(const struct media *m, unsigned worker, struct media_totals *t) {
+    memset(t, 0, sizeof *t);
+    if (worker < m->count)
+        add_totals(t, &m->workers[worker].n);
 }

@@ -16,6 +16,7 @@
 #include "dtls/dtls_identity.h"
 #include "dtls/ice_lite.h"
 #include "dtls/media_keys.h"
+#include "dtls/ringback.h"
 #include "dtls/rtp.h"
 #include "dtls/sdp.h"
 
@@ -39,6 +40,7 @@ struct media_config {
     unsigned inactivity_ms; /* a caller without ICE that sends nothing for so long after the gate opened is gone; 0:
                                never */
     struct dtls_identity_params identity; /* of each worker; its strings must outlive the media plane */
+    const struct ringback *ringback;      /* for calls that want it; NULL: none. Outlives the media plane */
 };
 
 /* Binds the ports, makes an identity per worker, starts the threads. Returns 0, or E_IO, E_INVAL, E_CRYPTO, E_NOMEM,
@@ -56,6 +58,8 @@ const char *media_fingerprint(const struct media *m, unsigned worker);
 int media_rotate(struct media *m, struct err_text *et);
 /* The fingerprint of this call's identity, of both its legs; NULL for a stale id. Valid until media_poll. */
 const char *media_call_fingerprint(const struct media *m, media_id id);
+/* As in media_config. */
+const struct ringback *media_ringback(const struct media *m);
 /* The worker with the fewest calls. */
 unsigned media_pick_worker(const struct media *m);
 
@@ -71,6 +75,10 @@ struct media_far {
     bool dtls_client;    /* our role: true when the answer says a=setup:active */
     struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
     size_t fingerprint_count;
+    /* Send the ringback tone, with this payload type, from the end of the handshake to the gate. Its packets are none
+     * of the call's stats. Not for a call whose keys may go to a phone: its near leg can't be TRANSFER. */
+    bool ringback;
+    uint8_t ringback_pt;
 };
 
 /* Open a call with its far leg. Returns 0 and the id at once (E_FULL when the worker's calls_max or ring is full). */
@@ -89,7 +97,8 @@ struct media_near {
 };
 
 /* Give the call a near leg, replacing one that is there. For TRANSFER the worker answers with MEDIA_EV_KEYS as soon as
- * the far handshake is done, and from then on never protects or unprotects with the far keys itself. */
+ * the far handshake is done, and from then on never protects or unprotects with the far keys itself; where it has
+ * protected a ringback tone with them, MEDIA_EV_FAILED (E_STATE) comes instead. */
 int media_near_open(struct media *m, media_id id, const struct media_near *near);
 /* DTLS mode: the phone's fingerprints and DTLS role, known from its SDP answer; a parked ClientHello is then taken up.
  */
@@ -112,6 +121,7 @@ enum media_event_kind {
     MEDIA_EV_FAR_ICE,       /* the caller's path is nominated: u.path */
     MEDIA_EV_FAR_ADDRESS,   /* a caller without ICE has proved its address: u.path */
     MEDIA_EV_FAR_DTLS,      /* the caller's handshake is done: u.profile */
+    MEDIA_EV_RINGBACK,      /* the first packet of the ringback tone left */
     MEDIA_EV_KEYS,          /* TRANSFER: the far leg's keys, once: u.keys. The receiver wipes the event */
     MEDIA_EV_NEAR_ICE,      /* the phone's path: u.path */
     MEDIA_EV_NEAR_DTLS,     /* the phone's handshake is done: u.profile */
@@ -166,9 +176,13 @@ int media_poll(struct media *m, struct media_event *ev);
 /* Counters of all workers together, relaxed reads. */
 struct media_totals {
     uint64_t rx_pkts, tx_pkts, stun_requests, stun_rejected, dtls_handshakes, dtls_failed, unknown_source_pkts,
-        malformed_pkts, auth_failed_pkts, events_lost;
+        malformed_pkts, auth_failed_pkts, events_lost, ringback_pkts,
+        stun_checked, /* HMACs computed: of a known leg and within its budget */
+        stun_over_budget, held_pkts;
     uint64_t calls;
 };
 void media_totals(const struct media *m, struct media_totals *t);
+/* Of one worker. */
+void media_worker_totals(const struct media *m, unsigned worker, struct media_totals *t);
 
 #endif

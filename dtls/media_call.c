@@ -3,6 +3,7 @@
 #include "base/secret.h"
 #include "dtls/media_call_priv.h"
 #include "dtls/media_plain.h"
+#include "dtls/media_ringback.h"
 #include "dtls/stun_msg.h"
 
 #include <stdlib.h>
@@ -139,6 +140,7 @@ static void on_dtls_connected(const struct media_keys *keys, void *arg) {
     tell_keys(c);
     media_relay_prepare(c);
     media_relay_flush(c);
+    media_ringback_start(c);
 }
 
 static void on_dtls_data(const uint8_t *p, size_t len, void *arg) {
@@ -265,6 +267,13 @@ static void pair_selected(struct media_leg *leg) {
     media_relay_flush(leg->call);
 }
 
+static bool is_vouched(const struct media_leg *leg, const struct addr *src) {
+    for (unsigned i = 0; i < leg->source_count; i++)
+        if (addr_eq(&leg->sources[i].addr, src))
+            return true;
+    return false;
+}
+
 void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const struct addr *src) {
     char ufrag[ICE_UFRAG_BYTES];
     uint8_t reply[STUN_MSG_MAX_BYTES];
@@ -277,9 +286,16 @@ void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const
         worker_count(&w->n.stun_rejected, 1);
         return;
     }
+    if (!stun_budget_take(&leg->checks, w->stun_sources, src, is_vouched(leg, src), w->now_ms)) {
+        worker_count(&w->n.stun_over_budget, 1);
+        return;
+    }
+    worker_count(&w->n.stun_checked, 1);
     int err = ice_lite_input(&leg->ice, p, len, src, w->now_ms, reply, sizeof reply, &res);
     if (res.reply_len > 0)
         media_worker_send(w, src, reply, (size_t)res.reply_len, true);
+    if (err == E_AUTH)
+        stun_budget_failed(&leg->checks, w->stun_sources, src, w->now_ms);
     if (err != 0) {
         worker_count(&w->n.stun_rejected, 1);
         return;
@@ -368,6 +384,8 @@ static void call_open(struct media_worker *w, media_id id, const struct media_fa
     c->identity = identity;
     if (far->plain)
         plain_open(&c->far, far);
+    c->ringback = far->ringback;
+    c->ringback_pt = far->ringback_pt;
     w->calls[slot_of(id)] = c;
     worker_count(&w->n.calls, 1);
 }
@@ -376,6 +394,7 @@ static void call_close(struct media_call *c) {
     struct media_worker *w = c->worker;
     struct media_event ev = event_of(c, MEDIA_EV_CLOSED);
     ev.u.stats = c->stats;
+    media_ringback_stop(c);
     leg_close(&c->near);
     leg_close(&c->far);
     w->calls[slot_of(c->id)] = NULL;
@@ -386,8 +405,8 @@ static void call_close(struct media_call *c) {
 }
 
 static void near_open(struct media_call *c, const struct media_near *near) {
-    /* Keys that went to one phone go to no other, and nothing else may write with them. */
-    if (c->keys_told) {
+    /* Keys that went to one phone go to no other, and nothing else may write, or have written, with them. */
+    if (c->keys_told || (near->mode == MEDIA_MODE_TRANSFER && c->ringback_sent)) {
         media_call_fail(&c->near, E_STATE);
         return;
     }
@@ -443,6 +462,7 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
     case MEDIA_CMD_GATE:
         c->gate_ms = c->gate ? c->gate_ms : w->now_ms;
         c->gate = true;
+        media_ringback_stop(c);
         break;
     case MEDIA_CMD_KEYS_TAKEN:
         keys_taken(c);

@@ -6,6 +6,7 @@
 #include "dtls/dtls_session.h"
 #include "dtls/media_call.h"
 #include "dtls/rtp_crypt.h"
+#include "dtls/stun_budget.h"
 
 #define LEG_SOURCES_MAX 4  /* addresses of one peer that checks came from: Wi-Fi and cellular, IPv4 and IPv6 */
 #define LEG_PARKED_MAX  4  /* ClientHello fragments that wait for the fingerprint */
@@ -25,6 +26,7 @@ struct media_leg {
     struct media_leg *waits_after, *waits_before; /* media_plain.c's list */
     UT_hash_handle by_offered;
     uint64_t stun_reply_ms; /* the first check was answered then: what follows shows the round trip */
+    struct stun_budget checks;
     struct media_source sources[LEG_SOURCES_MAX];
     unsigned source_count;
     uint64_t seen_ms;  /* last packet from a vouched address */
@@ -58,6 +60,10 @@ struct media_call {
     struct rtp_streams streams; /* what the caller sends */
     struct held *held;          /* HOLD_PKTS_MAX of them, or NULL */
     unsigned held_count;
+    bool ringback, ringback_sent; /* wanted; the far keys have protected some of it */
+    uint8_t ringback_pt;
+    uint32_t ringback_ssrc;
+    struct media_ringing *ringing; /* NULL: not now */
     struct media_call_stats stats;
 };
 

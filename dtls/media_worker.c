@@ -5,8 +5,10 @@
 #include "base/secret.h"
 #include "dtls/media_call_priv.h"
 #include "dtls/media_plain.h"
+#include "dtls/media_ringback.h"
 #include "dtls/rtp.h"
 #include "dtls/rtp_crypt.h"
+#include "dtls/stun_budget.h"
 #include "dtls/stun_msg.h"
 
 #include <errno.h>
@@ -162,7 +164,7 @@ static void *worker_main(void *arg) {
     uint64_t swept_ms = clock_mono_ms();
     while (in && !w->stopping) {
         int tick_ms = w->handshakes || w->backlog ? TICK_BUSY_MS : TICK_IDLE_MS;
-        poll(fds, 2, tick_ms);
+        poll(fds, 2, media_ringback_wait_ms(w, tick_ms));
         w->now_ms = clock_mono_ms();
         run_commands(w);
         flush(w);
@@ -175,6 +177,8 @@ static void *worker_main(void *arg) {
             media_plain_sweep(w);
             flush(w);
         }
+        media_ringback_tick(w);
+        flush(w);
         drain_backlog(w);
     }
     media_call_close_all(w);
@@ -212,11 +216,14 @@ int media_worker_start(struct media_worker *w, const struct media_config *cfg, u
     w->calls_max = cfg->calls_max;
     w->hold_ms = cfg->hold_ms;
     w->inactivity_ms = cfg->inactivity_ms;
+    w->ringback = cfg->ringback;
     int err = open_socket(w, cfg->address, port, et);
     if (err == 0)
         err = media_plain_new(&w->plain) == 0 ? 0 : err_say(et, E_NOMEM, "media: out of memory");
     w->calls = calloc(cfg->calls_max, sizeof *w->calls);
     w->out = calloc(1, sizeof *w->out);
+    if (err == 0 && stun_sources_new(&w->stun_sources) != 0)
+        err = err_say(et, E_NOMEM, "media: out of memory");
     if (err == 0 && (!w->calls || !w->out || ring_new(&w->commands, RING_SLOTS, sizeof(struct media_command)) != 0 ||
                      ring_new(&w->events, RING_SLOTS, sizeof(struct media_event)) != 0))
         err = err_say(et, E_NOMEM, "media: out of memory");
@@ -244,6 +251,7 @@ void media_worker_stop(struct media_worker *w) {
     media_plain_free(w->plain);
     free(w->calls);
     free(w->out);
+    stun_sources_free(w->stun_sources);
     if (w->fd >= 0)
         close(w->fd);
 }

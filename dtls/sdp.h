@@ -112,6 +112,10 @@ struct sdp_local {
  * no m-line is left, E_NOMEM. */
 int sdp_write_answer(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et);
 
+/* The payload type of this codec in what sdp_write_answer writes: in the first audio section in which the caller
+ * listens. E_NOTFOUND when there is none. Of l only the codecs count. */
+int sdp_answer_pt(const struct sdp *offer, const struct sdp_local *l, const char *codec, uint32_t clock_hz);
+
 /* The gateway's offer to a phone, for the call that `offer` began: same codecs and payload types, the caller's
  * directions. With keys: RTP/SAVPF and a=crypto, else UDP/TLS/RTP/SAVPF and a=setup:actpass. */
 int sdp_write_handoff(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et);

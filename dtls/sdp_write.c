@@ -267,6 +267,20 @@ int sdp_write_answer(struct buf *out, const struct sdp *offer, const struct sdp_
     return out->oom ? err_say(et, E_NOMEM, "out of memory") : 0;
 }
 
+int sdp_answer_pt(const struct sdp *offer, const struct sdp_local *l, const char *codec, uint32_t clock_hz) {
+    bool take[SDP_MEDIA_MAX] = {0};
+    choose(take, offer, l);
+    for (size_t i = 0; i < offer->media_count; i++) {
+        const struct sdp_media *m = &offer->media[i];
+        bool listens = m->direction == SDP_SENDRECV || m->direction == SDP_RECVONLY;
+        for (size_t k = 0; take[i] && listens && strcmp(m->kind, "audio") == 0 && k < m->codec_count; k++)
+            if (strcasecmp(m->codecs[k].name, codec) == 0 && m->codecs[k].clock_hz == clock_hz &&
+                codec_allowed(m, &m->codecs[k], l))
+                return m->codecs[k].pt;
+    }
+    return E_NOTFOUND;
+}
+
 int sdp_write_handoff(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et) {
     bool take[SDP_MEDIA_MAX] = {0};
     if (!choose(take, offer, l))

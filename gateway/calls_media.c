@@ -157,6 +157,7 @@ int call_media_open(struct call *c, struct buf *answer, struct call_refusal *no)
         return call_refuse(no, 503, "no-media", NULL, "%s", et.s);
     if (err != 0)
         return call_refuse(no, 422, "bad-offer", "offer", "offer: %s", et.s);
+    call_ringback(c, &far);
     err = media_open(cs->d.media, &far, &c->media);
     secret_wipe(&far, sizeof far);
     if (err != 0) {
@@ -317,6 +318,10 @@ static void on_event(struct call *c, const struct media_event *ev) {
         break;
     case MEDIA_EV_FAR_DTLS:
         on_far_dtls(c, ev);
+        break;
+    case MEDIA_EV_RINGBACK:
+        call_note(c, ev->at_us, "ringback",
+                  json_pack("{s:s}", "codec", ringback_codec(media_ringback(c->owner->d.media))));
         break;
     case MEDIA_EV_KEYS:
         if (c->fsm.state != CALL_ENDED)

@@ -5,6 +5,7 @@
  *   calls_create.c  a new call, from a request to its first push
  *   calls_push.c    pushes, their results, receipts, the ledger
  *   calls_media.c   far leg, near leg, events of the media plane
+ *   calls_ringback.c  may the caller hear a ringback tone?
  *   calls_phone.c   connections of phones (wakegate.v1)
  *   calls_data.c   DTLS application data
  *   calls_store.c   rows, and what a restart finds
@@ -247,6 +248,10 @@ int call_keys_taken(struct call *c, unsigned device);
 /* The phone's SDP of mode dtls. E_STATE: there is nothing to answer; E_MALFORMED, E_UNSUPPORTED with a sentence. */
 int call_near_sdp(struct call *c, unsigned device, const char *sdp, struct err_text *et);
 const char *calls_attach_url(struct calls *cs, char out[static PUSH_URL_BYTES]);
+
+/* calls_ringback.c */
+/* Whether the caller hears the ringback tone; if not, although there is one, the timeline says why. */
+void call_ringback(struct call *c, struct media_far *far);
 
 /* calls_phone.c */
 /* The device is attached and in the foreground, or on a call: a call reaches it without a push. NULL: it is not. */

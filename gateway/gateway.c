@@ -34,6 +34,7 @@ struct gateway {
     struct metrics *metrics;
     struct store *store;
     struct devices *devices;
+    struct ringback *ringback; /* NULL: none */
     struct media *media;
     struct push_service *pushes;
     struct seal *seal; /* NULL: the config has no key */
@@ -161,10 +162,22 @@ static void join_profiles(char *out, size_t cap, const struct config_media *m) {
                                media_profile_info(known[m->srtp_profiles[i]])->openssl);
 }
 
+int gateway_ringback(struct ringback **rp, const struct config *cfg, struct err_text *et) {
+    struct err_text why = {""};
+    *rp = NULL;
+    if (!cfg->media.ringback[0])
+        return 0;
+    int err = ringback_load(rp, cfg->media.ringback, &why);
+    return err == 0 ? 0 : err_say(et, err, "media.ringback: %s", why.s);
+}
+
 static int start_media(struct gateway *g, struct err_text *et) {
     const struct config_media *m = &g->cfg->media;
     bool given = m->certificate_file[0];
     join_profiles(g->srtp_profiles, sizeof g->srtp_profiles, m);
+    int err = gateway_ringback(&g->ringback, g->cfg, et);
+    if (err != 0)
+        return err;
     struct media_config mc = {.address = m->address,
                               .port = (uint16_t)m->port,
                               .workers = m->workers,
@@ -173,7 +186,8 @@ static int start_media(struct gateway *g, struct err_text *et) {
                               .inactivity_ms = m->inactivity_s * 1000,
                               .identity = {.certificate_file = given ? m->certificate_file : NULL,
                                            .key_file = given ? m->key_file : NULL,
-                                           .srtp_profiles = g->srtp_profiles}};
+                                           .srtp_profiles = g->srtp_profiles},
+                              .ringback = g->ringback};
     return media_start(&g->media, &mc, et);
 }
 
@@ -339,6 +353,7 @@ int gateway_run(const struct config *cfg, const char *ready_file, struct err_tex
     }
     uv_run(&g.loop, UV_RUN_DEFAULT);
     media_stop(g.media);
+    ringback_free(g.ringback);
     devices_free(g.devices);
     seal_free(g.seal);
     metrics_free(g.metrics);

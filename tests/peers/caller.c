@@ -96,6 +96,8 @@ static void judge(struct caller *c) {
                  r->rx_pkts);
         else if (cfg->expect_hz > 0 && !r->heard_expected)
             fail(c, "a tone of %.0f Hz was expected, and %.0f Hz was heard", cfg->expect_hz, r->heard_hz);
+        if (cfg->ringback_hz > 0 && !r->heard_ringback)
+            fail(c, "a ringback tone of %.0f Hz was expected, and not heard", cfg->ringback_hz);
     }
     r->ok = !r->failure.s[0];
 }
@@ -367,6 +369,9 @@ static void advance(struct caller *c) {
 
 static void on_look(uv_timer_t *t) {
     struct caller *c = t->data;
+    if (c->cfg->ringback_hz > 0 && c->media && !c->result.answered &&
+        peer_tone_is(peer_media_heard_hz(c->media), c->cfg->ringback_hz))
+        c->result.heard_ringback = true;
     if (media_failed(c))
         end_call(c);
     else if (!c->request.busy)

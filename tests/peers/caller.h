@@ -34,6 +34,7 @@ struct caller_config {
     enum sdp_setup setup;           /* of the offer: ACTPASS, ACTIVE, PASSIVE */
     enum peer_codec codec;
     double tone_hz, expect_hz; /* expect_hz 0: any packets will do */
+    double ringback_hz;        /* to be heard before the answer; 0: does not matter */
     const char *say;           /* over DTLS, beside the media; NULL: nothing */
     enum caller_hangup hangup;
     unsigned duration_ms; /* after `active`; up to 3 s longer until expect_hz is heard, which takes half a second */
@@ -48,7 +49,7 @@ struct caller_result {
     char id[UUID_BYTES], state[16], reason[32];
     bool answered, active;
     double heard_hz;
-    bool heard_expected;
+    bool heard_expected, heard_ringback;
     uint64_t rx_pkts, tx_pkts;
     char heard_data[PEER_DATA_BYTES];              /* the latest that came over DTLS */
     uint64_t created_us, dtls_us, first_packet_us; /* from the request to its 201, to the end of the handshake, to the

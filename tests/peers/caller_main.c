@@ -27,6 +27,7 @@ static const char usage[] =
     "  --callee NAME           whom to call\n"
     "  --handle H, --name N    who calls (+15550100, \"Ward 3\")\n"
     "  --tone HZ (440), --expect-tone HZ (880; 0: any packets will do)\n"
+    "  --expect-ringback HZ    a tone that has to be heard before the answer (0: it does not matter)\n"
     "  --codec pcmu|opus       (pcmu)\n"
     "  --setup actpass|active|passive  the offer's a=setup (actpass)\n"
     "  --profile gcm128|gcm256|cm80    offer this SRTP profile alone (default: all)\n"
@@ -149,6 +150,7 @@ static bool parse(struct program *p, int argc, char **argv) {
         {"name", PEER_OPTION_TEXT, &cfg->name, NULL},
         {"tone", PEER_OPTION_REAL, &cfg->tone_hz, NULL},
         {"expect-tone", PEER_OPTION_REAL, &cfg->expect_hz, NULL},
+        {"expect-ringback", PEER_OPTION_REAL, &cfg->ringback_hz, NULL},
         {"codec", PEER_OPTION_CHOICE, &codec, codecs},
         {"setup", PEER_OPTION_CHOICE, &setup, setups},
         {"profile", PEER_OPTION_CHOICE, &p->profile, profiles},

@@ -224,8 +224,9 @@ static void take_stun(struct peer_endpoint *e, const uint8_t *p, size_t len, con
 
 static void take_rtp(struct peer_endpoint *e, uint8_t *p, size_t len) {
     bool rtcp = rtp_is_rtcp(p, len);
-    if (e->crypt && rtp_crypt_unprotect(e->crypt, p, &len, rtcp) == 0 && !rtcp && e->ops.rtp)
-        e->ops.rtp(p, len, e->arg);
+    void (*take)(const uint8_t *, size_t, void *) = rtcp ? e->ops.rtcp : e->ops.rtp;
+    if (e->crypt && rtp_crypt_unprotect(e->crypt, p, &len, rtcp) == 0 && take)
+        take(p, len, e->arg);
 }
 
 void peer_endpoint_on_readable(struct peer_endpoint *e, uint64_t now_ms) {
@@ -277,7 +278,7 @@ int peer_endpoint_send_rtp(struct peer_endpoint *e, const uint8_t *p, size_t len
     if (!e->crypt || !e->path_up || len + RTP_CRYPT_TRAILER_BYTES > sizeof out)
         return E_STATE;
     memcpy(out, p, len);
-    int err = rtp_crypt_protect(e->crypt, out, &len, false);
+    int err = rtp_crypt_protect(e->crypt, out, &len, rtp_is_rtcp(p, len));
     if (err == 0)
         send_to_remote(e, out, len);
     return err;

@@ -39,6 +39,7 @@ struct peer_endpoint_ops { /* each may be NULL */
     void (*rtp)(const uint8_t *p, size_t len, void *arg); /* one plain RTP packet */
     void (*data)(const uint8_t *p, size_t len, void *arg);
     void (*closed)(int err, void *arg);
+    void (*rtcp)(const uint8_t *p, size_t len, void *arg); /* one plain RTCP packet */
 };
 
 struct peer_endpoint;
@@ -55,7 +56,7 @@ struct addr peer_endpoint_local(const struct peer_endpoint *e);
 void peer_endpoint_on_readable(struct peer_endpoint *e, uint64_t now_ms);
 /* Every 20 ms: checks, consent, DTLS timers. */
 void peer_endpoint_tick(struct peer_endpoint *e, uint64_t now_ms);
-/* Protect and send one plain RTP packet. Returns 0, E_STATE before keys and path are there. */
+/* Protect and send one plain RTP or RTCP packet. Returns 0, E_STATE before keys and path are there. */
 int peer_endpoint_send_rtp(struct peer_endpoint *e, const uint8_t *p, size_t len);
 /* One datagram of application data. Returns 0, E_STATE before the handshake is done, else as dtls_session_write. */
 int peer_endpoint_send_data(struct peer_endpoint *e, const uint8_t *p, size_t len);

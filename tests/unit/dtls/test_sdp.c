@@ -548,6 +548,29 @@ static void a_section_whose_codecs_are_all_unnamed_is_rejected(void **state) {
     written_free(&w);
 }
 
+static void a_payload_type_is_that_of_a_section_in_which_the_caller_listens(void **state) {
+    static const char *const names[] = {"opus"}, *const hears[] = {"sendrecv", "recvonly"},
+                             *const deaf[] = {"sendonly", "inactive"};
+    const struct sdp_local all = {0}, one = {.codecs = names, .codec_count = 1};
+    char offer[512];
+    struct sdp *s = parsed(browser);
+    (void)state;
+    assert_int_equal(sdp_answer_pt(s, &all, "OPUS", 48000), 111);
+    assert_int_equal(sdp_answer_pt(s, &all, "PCMU", 8000), 0);
+    assert_int_equal(sdp_answer_pt(s, &all, "opus", 8000), E_NOTFOUND);
+    assert_int_equal(sdp_answer_pt(s, &all, "VP8", 90000), E_NOTFOUND);
+    assert_int_equal(sdp_answer_pt(s, &one, "opus", 48000), 111);
+    assert_int_equal(sdp_answer_pt(s, &one, "PCMU", 8000), E_NOTFOUND);
+    sdp_free(s);
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(offer, sizeof offer, HEAD TRANSPORT "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=rtcp-mux\r\na=%s\r\n",
+                 i < 2 ? hears[i] : deaf[i - 2]);
+        s = parsed(offer);
+        assert_int_equal(sdp_answer_pt(s, &all, "PCMU", 8000), i < 2 ? 0 : E_NOTFOUND);
+        sdp_free(s);
+    }
+}
+
 static void no_common_codec_is_an_error_with_a_sentence(void **state) {
     static const char *const names[] = {"AMR-WB"};
     struct side side;
@@ -658,6 +681,7 @@ int main(void) {
         cmocka_unit_test(all_codecs_are_answered_when_none_is_named),
         cmocka_unit_test(the_named_codecs_keep_their_retransmission_and_helpers),
         cmocka_unit_test(a_section_whose_codecs_are_all_unnamed_is_rejected),
+        cmocka_unit_test(a_payload_type_is_that_of_a_section_in_which_the_caller_listens),
         cmocka_unit_test(no_common_codec_is_an_error_with_a_sentence),
         cmocka_unit_test(a_rejected_m_line_stays_rejected),
         cmocka_unit_test(without_a_bundle_only_the_first_section_is_taken),

@@ -57,7 +57,8 @@ static void on_closed(int err, void *arg) {
     ((struct peer *)arg)->closed = true;
 }
 
-static const struct peer_endpoint_ops ops = {on_path, on_keys, on_rtp, NULL, on_closed};
+static const struct peer_endpoint_ops ops = {
+    .path_up = on_path, .keys_up = on_keys, .rtp = on_rtp, .closed = on_closed};
 
 static struct sdp_fingerprint fingerprint_of(const char *text) {
     struct sdp_fingerprint f = {.hash = "sha-256", .len = 32};
