@@ -123,6 +123,7 @@ static bool ready(const struct load *l) {
 
 static void on_tick(uv_timer_t *t) {
     struct load *l = t->data;
+    push_tally_tick(l->tally, clock_mono_ms());
     if (!l->first_us && !ready(l))
         return;
     if (!l->first_us)

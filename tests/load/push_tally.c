@@ -16,7 +16,7 @@ struct push_tally {
     uint32_t *answer_us, *queue_us; /* timed of each */
     unsigned warm_up, timed, sent, results, twice, hung, hedged, alarms;
     unsigned tries[TRIES_MAX + 1];
-    uint64_t over_ms;
+    uint64_t over_ms, tick_ms, stall_ms;
     json_t *verdicts, *errors, *not_taken;
 };
 
@@ -97,6 +97,12 @@ void push_tally_result(struct push_tally *t, unsigned push, const struct apns_re
     t->queue_us[t->timed++] = (uint32_t)(r->written_us - r->queued_us);
 }
 
+void push_tally_tick(struct push_tally *t, uint64_t now_ms) {
+    if (t->tick_ms && now_ms - t->tick_ms > t->stall_ms)
+        t->stall_ms = now_ms - t->tick_ms;
+    t->tick_ms = now_ms;
+}
+
 void push_tally_end(struct push_tally *t) {
     t->hung = t->sent - t->results;
 }
@@ -123,12 +129,13 @@ static json_t *percentiles(uint32_t *us, unsigned n) {
 }
 
 void push_tally_print(struct push_tally *t, FILE *out) {
-    json_t *o = json_pack("{s:i,s:i,s:i,s:i,s:O,s:O,s:O,s:[i,i,i,i],s:i,s:i,s:I,s:o,s:o}", "sent", (int)t->sent,
-                          "results", (int)t->results, "twice", (int)t->twice, "hung", (int)t->hung, "not_taken",
-                          t->not_taken, "verdicts", t->verdicts, "errors", t->errors, "tries", (int)t->tries[0],
-                          (int)t->tries[1], (int)t->tries[2], (int)t->tries[3], "hedged", (int)t->hedged, "alarms",
-                          (int)t->alarms, "over_ms", (json_int_t)t->over_ms, "answer_us",
-                          percentiles(t->answer_us, t->timed), "queue_us", percentiles(t->queue_us, t->timed));
+    json_t *o =
+        json_pack("{s:i,s:i,s:i,s:i,s:O,s:O,s:O,s:[i,i,i,i],s:i,s:i,s:I,s:I,s:o,s:o}", "sent", (int)t->sent, "results",
+                  (int)t->results, "twice", (int)t->twice, "hung", (int)t->hung, "not_taken", t->not_taken, "verdicts",
+                  t->verdicts, "errors", t->errors, "tries", (int)t->tries[0], (int)t->tries[1], (int)t->tries[2],
+                  (int)t->tries[3], "hedged", (int)t->hedged, "alarms", (int)t->alarms, "over_ms",
+                  (json_int_t)t->over_ms, "stall_ms", (json_int_t)t->stall_ms, "answer_us",
+                  percentiles(t->answer_us, t->timed), "queue_us", percentiles(t->queue_us, t->timed));
     json_dumpf(o, out, JSON_COMPACT);
     fputc('\n', out);
     json_decref(o);

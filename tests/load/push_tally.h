@@ -19,6 +19,8 @@ void push_tally_not_taken(struct push_tally *t, int err);
 /* Its result; more than one for a push is counted. */
 void push_tally_result(struct push_tally *t, unsigned push, const struct apns_result *r, uint64_t now_ms);
 void push_tally_alarm(struct push_tally *t, enum apns_alarm alarm);
+/* To be called every millisecond; what is longer between two calls, the machine or the client took. */
+void push_tally_tick(struct push_tally *t, uint64_t now_ms);
 /* Those without a result until now hang. */
 void push_tally_end(struct push_tally *t);
 unsigned push_tally_under_way(const struct push_tally *t);
@@ -30,6 +32,7 @@ bool push_tally_whole(const struct push_tally *t);
  *   tries                             array: how many pushes went out 0, 1, 2, 3 or more times
  *   hedged, alarms                    numbers
  *   over_ms                           how long after its deadline the latest result came; 0: none did
+ *   stall_ms                          the longest time between two ticks
  *   answer_us, queue_us               {p50, p99, max} of what was accepted: taken to answered, taken to written */
 void push_tally_print(struct push_tally *t, FILE *out);
 
