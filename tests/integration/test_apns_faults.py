@@ -238,6 +238,31 @@ class Silence(FaultTest):
                 self.nothing_lost(run, report)
                 self.assertGreater(report["hedged"], 0)
 
+    def test_one_of_two_addresses_answers_late(self):
+        """Later than rings can wait. Their hedge is answered by the other, and the late answer is not wanted any more."""
+        cases = {"hedged": ("--hedge-ms", 1000), "not hedged": ("--no-hedge",)}
+        runs = {name: Run(self).load(200, "--rate", 50, "--ring-connections", 2, "--deadline-ms", 4000, *options)
+                for name, options in cases.items()}
+        for run in runs.values():
+            run.wait_accepted(20)
+            run.script({"match": {"address": run.busiest()["address"]}, "action": {"type": "pass", "delay_ms": 700000}})
+        hedged, alone = runs.values()
+        hedged.wait_accepted(80)
+        hedged.script()
+        hedged.wait_accepted(160)  # whoever waited for that address is through
+        hedged.control("PUT", "/v1/clock", {"advance_ms": 700000})
+        report = hedged.report()
+        self.whole(hedged, report)
+        self.assertEqual(report["verdicts"], {"accepted": hedged.count}, report)
+        self.assertGreater(report["answer_us"]["max"], 990000, report)
+        self.assertGreater(report["hedged"], 0)  # not many: the busier connection is given less
+        # A push arrives twice only where a busy machine was slower than a second.
+        self.assertLess(hedged.assertion("answered_once")["broken"], report["hedged"], report)
+        report = alone.report()
+        self.whole(alone, report)
+        self.assertEqual(report["hedged"], 0)
+        self.assertGreater(report["errors"]["timed out"], 0)
+
     def test_a_dropped_ping_ends_a_connection_that_says_nothing_else(self):
         run = Run(self, "--black-hole", "drop-ping").load(360, "--rate", 50, "--ring-connections", 2)
         run.wait_accepted(20)

@@ -20,9 +20,11 @@
 #define GRACE_MS        5000 /* behind the last deadline; who has no result then hangs */
 
 static const char usage[] =
-    "usage: push-load --port N --ca FILE --key FILE [OPTION]...\n"
+    "usage: push-load --port N --ca FILE (--key FILE | --certificate FILE) [OPTION]...\n"
     "Send pushes for com.example.vcs to an APNs; print counts and times as one JSON line (tests/load/push_tally.h).\n"
     "Exit status 0 when every push had one result, whatever it was.\n\n"
+    "  --certificate-password TEXT, --expiry-alarm-days N (0: 30)\n"
+    "  --proxy HOST:PORT, --proxy-user NAME, --proxy-password TEXT\n"
     "  --host NAME (localhost), --addresses A,B...   what the name stands for, in place of DNS\n"
     "  --count N (1000)         pushes\n"
     "  --rate PER_S (0)         0: as fast as --outstanding lets them\n"
@@ -41,9 +43,10 @@ static const char usage[] =
     "  --help, --version\n";
 
 struct load {
-    const char *host, *addresses, *ca_file, *key_file;
+    const char *host, *addresses, *ca_file, *key_file, *certificate_file, *certificate_password;
+    const char *proxy, *proxy_user, *proxy_password;
     unsigned port, count, rate, burst, outstanding, warm_up, deadline_ms, ready_ms;
-    unsigned tokens, bad_per_mille, credentials, ring_connections, hedge_ms;
+    unsigned tokens, bad_per_mille, credentials, ring_connections, hedge_ms, expiry_alarm_days;
     bool no_hedge, log;
     int lane, bad_lane;
     struct apns *client;
@@ -147,6 +150,12 @@ static bool parse(struct load *l, int argc, char **argv, int *status) {
         {"port", PEER_OPTION_NUMBER, &l->port, NULL},
         {"ca", PEER_OPTION_TEXT, &l->ca_file, NULL},
         {"key", PEER_OPTION_TEXT, &l->key_file, NULL},
+        {"certificate", PEER_OPTION_TEXT, &l->certificate_file, NULL},
+        {"certificate-password", PEER_OPTION_TEXT, &l->certificate_password, NULL},
+        {"expiry-alarm-days", PEER_OPTION_NUMBER, &l->expiry_alarm_days, NULL},
+        {"proxy", PEER_OPTION_TEXT, &l->proxy, NULL},
+        {"proxy-user", PEER_OPTION_TEXT, &l->proxy_user, NULL},
+        {"proxy-password", PEER_OPTION_TEXT, &l->proxy_password, NULL},
         {"count", PEER_OPTION_NUMBER, &l->count, NULL},
         {"rate", PEER_OPTION_NUMBER, &l->rate, NULL},
         {"burst", PEER_OPTION_NUMBER, &l->burst, NULL},
@@ -173,7 +182,7 @@ static bool parse(struct load *l, int argc, char **argv, int *status) {
     } checks[] = {
         {!l->port || l->port > UINT16_MAX, "--port: 1 to 65535 is needed"},
         {!l->ca_file, "--ca: a file is needed"},
-        {!l->key_file, "--key: a file is needed"},
+        {!l->key_file == !l->certificate_file, "--key or --certificate: a file is needed"},
         {!l->count || !l->tokens || !l->outstanding || !l->burst,
          "--count, --tokens, --outstanding, --burst: at least 1 is needed"},
         {l->bad_per_mille > 1000, "--bad: at most 1000"},
@@ -190,26 +199,31 @@ static bool parse(struct load *l, int argc, char **argv, int *status) {
 }
 
 static int add_credentials(struct load *l, struct err_text *et) {
-    char *pem, name[16];
-    size_t pem_len;
-    int err = secret_file_read(&pem, &pem_len, l->key_file, et);
+    char *login, name[16];
+    size_t login_len;
+    int err = secret_file_read(&login, &login_len, l->key_file ? l->key_file : l->certificate_file, et);
     if (err != 0)
         return err;
     for (unsigned i = 0; i < l->credentials && err == 0; i++) {
-        const struct apns_credential_config cfg = {.name = name,
-                                                   .host = l->host,
-                                                   .port = (uint16_t)l->port,
-                                                   .ca_file = l->ca_file,
-                                                   .team_id = "ABCDE12345",
-                                                   .key_id = "FGHIJ67890",
-                                                   .key_pem = pem,
-                                                   .key_pem_len = pem_len,
-                                                   .ring_connections = l->ring_connections,
-                                                   .hedge_ms = l->no_hedge ? APNS_HEDGE_OFF : l->hedge_ms};
+        struct apns_credential_config cfg = {.name = name,
+                                             .host = l->host,
+                                             .port = (uint16_t)l->port,
+                                             .ca_file = l->ca_file,
+                                             .team_id = "ABCDE12345",
+                                             .key_id = "FGHIJ67890",
+                                             .certificate_password = l->certificate_password,
+                                             .proxy = l->proxy,
+                                             .proxy_user = l->proxy_user,
+                                             .proxy_password = l->proxy_password,
+                                             .ring_connections = l->ring_connections,
+                                             .hedge_ms = l->no_hedge ? APNS_HEDGE_OFF : l->hedge_ms,
+                                             .expiry_alarm_days = l->expiry_alarm_days};
+        *(l->key_file ? &cfg.key_pem : &cfg.certificate) = login;
+        *(l->key_file ? &cfg.key_pem_len : &cfg.certificate_len) = login_len;
         snprintf(name, sizeof name, "load-%u", i);
         err = apns_credential_add(l->client, &l->credential[i], &cfg, et);
     }
-    secret_free(pem, pem_len);
+    secret_free(login, login_len);
     return err;
 }
 
