@@ -11,10 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HANDSHAKE_MAX_MS      15000
-#define RETRANSMIT_MIN_US     50000U
-#define RETRANSMIT_DEFAULT_US 100000U
-#define RETRANSMIT_MAX_US     1000000U              /* at 30 % of loss each way, 15 s must hold enough of them */
+#define HANDSHAKE_MAX_MS        15000
+#define RETRANSMIT_MIN_US       50000U
+#define RETRANSMIT_DEFAULT_US   100000U
+#define RETRANSMIT_FIRST_MAX_US 3000000U
+/* OpenSSL gives up at the thirteenth retransmission of a flight: twelve of them shall fill the 15 s. */
+#define RETRANSMIT_MAX_US     2000000U
 #define RETRANSMIT_UNHEARD_US 4000000U              /* to somebody who may not be there, or have no answer yet */
 #define EARLY_US              15000U                /* OpenSSL's timer goes off so much before its time */
 #define EXPORTER_LABEL        "EXTRACTOR-dtls_srtp" /* RFC 5764 4.2 */
@@ -84,9 +86,9 @@ int dtls_session_make_cookie(SSL *ssl, unsigned char *out, unsigned *len) {
 
 static void learn_rtt(struct dtls_session *s, uint64_t rtt_ms) {
     uint64_t us = rtt_ms * 2000;
-    s->first_timeout_us = us < RETRANSMIT_MIN_US   ? RETRANSMIT_MIN_US
-                          : us > RETRANSMIT_MAX_US ? RETRANSMIT_MAX_US
-                                                   : (unsigned)us;
+    s->first_timeout_us = us < RETRANSMIT_MIN_US         ? RETRANSMIT_MIN_US
+                          : us > RETRANSMIT_FIRST_MAX_US ? RETRANSMIT_FIRST_MAX_US
+                                                         : (unsigned)us;
 }
 
 int dtls_session_check_cookie(SSL *ssl, const unsigned char *cookie, unsigned len) {
@@ -115,8 +117,9 @@ static void on_bio_send(const uint8_t *dg, size_t len, void *arg) {
 static unsigned next_timeout_us(SSL *ssl, unsigned previous_us) {
     const struct dtls_session *s = SSL_get_app_data(ssl);
     unsigned most_us = s->unheard_max && !s->heard ? RETRANSMIT_UNHEARD_US : RETRANSMIT_MAX_US;
-    unsigned next_us = previous_us == 0 ? s->first_timeout_us : (previous_us - EARLY_US) * 2;
-    return (next_us < most_us ? next_us : most_us) + EARLY_US;
+    unsigned next_us = previous_us == 0 ? 0 : (previous_us - EARLY_US) * 2;
+    next_us = next_us < most_us ? next_us : most_us;
+    return (next_us > s->first_timeout_us ? next_us : s->first_timeout_us) + EARLY_US;
 }
 
 int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const struct dtls_params *p,

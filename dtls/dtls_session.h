@@ -43,7 +43,7 @@ struct dtls_params {
     /* Instead of fingerprints, for a server whose peer is not known by its address: is this somebody's certificate? */
     bool (*judge)(const struct dtls_certificate *c, void *arg);
     uint32_t rtt_ms; /* from ICE; 0: unknown. First retransmission after max(50 ms, 2 RTT), 100 ms when unknown, doubled
-                        up to 1 s. Later flights go by what the handshake itself shows */
+                        up to 2 s. Later flights go by what the handshake itself shows */
     unsigned unheard_max; /* give up when so many flights went out and nothing came: the address may be a stranger's.
                              0: no such limit. Until then flights are up to 4 s apart */
 };

@@ -386,16 +386,25 @@ class Identity(unittest.TestCase):
     def test_a_made_identity_is_replaced_and_each_answer_tells_the_one_that_is_used(self):
         stack = self.stack("rotate_identity_s: 1")
         seen = set()
+        def wait_for_another():
+            n = stack.gateway.log().count("new DTLS identity")
+            wait_for(lambda: stack.gateway.log().count("new DTLS identity") > n)
+
         for _ in range(3):
-            pbx = Pbx()
+            early, pbx = Pbx(), Pbx()
+            before, _ = self.call(stack, early)
+            early.socket.sendto(early.first_hello(), ("127.0.0.1", stack.media_port))
+            early.socket.recv(2000)  # and what gave this cookie has the identity of now
+            wait_for_another()
+            stack.delete(f"/v1/calls/{before}")
             call, told = self.call(stack, pbx)
-            rotations = stack.gateway.log().count("new DTLS identity")
-            wait_for(lambda n=rotations: stack.gateway.log().count("new DTLS identity") > n)
+            wait_for_another()
             self.assertTrue(pbx.handshake(("127.0.0.1", stack.media_port)))
             self.assertEqual(pbx.dtls.get_peer_certificate().digest("sha256").decode(), told)
             seen.add(told)
             stack.delete(f"/v1/calls/{call}")
             pbx.close()
+            early.close()
         self.assertEqual(len(seen), 3)
 
 
