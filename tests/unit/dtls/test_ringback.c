@@ -169,6 +169,9 @@ static void a_damaged_wav_is_refused(void **state) {
     wav(f, &MULAW);
     memset(f->p + f->len - 404, 0xff, 4); /* the data chunk's */
     refused(f, E_MALFORMED, "4294967295 bytes is cut off");
+    wav(f, &MULAW);
+    f->len--;
+    refused(f, E_MALFORMED, "400 bytes is cut off");
 }
 
 static void too_long_a_wav_is_refused(void **state) {
