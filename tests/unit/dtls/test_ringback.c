@@ -177,7 +177,7 @@ static void a_damaged_wav_is_refused(void **state) {
 static void too_long_a_wav_is_refused(void **state) {
     struct file *f = *state;
     struct wav w = MULAW;
-    w.samples = 60 * 8000;
+    w.samples = 60UL * 8000;
     wav(f, &w);
     struct ringback *r = taken(f);
     assert_int_equal(ringback_frames(r), RINGBACK_FRAMES_MAX);
