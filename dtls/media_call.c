@@ -463,6 +463,7 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
         c->gate_ms = c->gate ? c->gate_ms : w->now_ms;
         c->gate = true;
         media_ringback_stop(c);
+        media_relay_prepare(c);
         break;
     case MEDIA_CMD_KEYS_TAKEN:
         keys_taken(c);

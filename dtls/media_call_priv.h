@@ -57,6 +57,7 @@ struct media_call {
     struct dtls_identity *identity;
     uint64_t gate_ms;
     bool gate, keys_told, keys_taken, told_to_near, told_to_far, failed;
+    bool counters_set;          /* far.crypt knows the roll-over counters of `streams` */
     struct rtp_streams streams; /* what the caller sends */
     struct held *held;          /* HOLD_PKTS_MAX of them, or NULL */
     unsigned held_count;

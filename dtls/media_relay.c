@@ -15,11 +15,13 @@ void media_relay_prepare(struct media_call *c) {
         assert(!c->far.crypt);
         return;
     }
-    if (!c->far.crypt && c->far.keys.profile != MEDIA_PROFILE_NONE) {
-        if (rtp_crypt_new(&c->far.crypt, &c->far.keys) != 0) {
-            media_call_fail(&c->far, E_CRYPTO);
-            return;
-        }
+    if (!c->far.crypt && c->far.keys.profile != MEDIA_PROFILE_NONE && rtp_crypt_new(&c->far.crypt, &c->far.keys) != 0) {
+        media_call_fail(&c->far, E_CRYPTO);
+        return;
+    }
+    /* Until the gate, packets are followed and not unprotected: the counters may still go on. */
+    if (c->far.crypt && c->gate && !c->counters_set) {
+        c->counters_set = true;
         for (size_t i = 0; i < c->streams.count; i++)
             if (c->streams.s[i].roc > 0)
                 rtp_crypt_set_rx_roc(c->far.crypt, &c->far.keys, c->streams.s[i].ssrc, c->streams.s[i].roc);
@@ -100,7 +102,7 @@ void media_relay_flush(struct media_call *c) {
 static void from_far(struct media_call *c, uint8_t *p, size_t len) {
     c->stats.far_rx_pkts++;
     c->stats.far_rx_bytes += len;
-    if (!rtp_is_rtcp(p, len) && !c->far.crypt && !c->keys_taken)
+    if (!rtp_is_rtcp(p, len) && !c->counters_set && !c->keys_taken)
         rtp_streams_note(&c->streams, rtp_ssrc(p), rtp_seq(p));
     if (!c->gate)
         c->stats.discarded_pkts++;

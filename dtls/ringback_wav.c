@@ -10,8 +10,8 @@
 #define FORMAT_PCM         1
 #define FORMAT_ALAW        6
 #define FORMAT_MULAW       7
-#define PCMU_HZ            8000
-#define PCMU_FRAME_BYTES   (PCMU_HZ / 1000 * RINGBACK_FRAME_MS)
+#define PCMU_HZ            8000U
+#define PCMU_FRAME_BYTES   ((size_t)PCMU_HZ / 1000 * RINGBACK_FRAME_MS)
 #define PCMU_SILENCE       0xff
 
 static unsigned le16(const uint8_t *p) {
@@ -34,7 +34,7 @@ static int check_format(const uint8_t *p, size_t len, struct err_text *et) {
                                                : "another codec",
                        format, FORMAT_MULAW);
     if (rate != PCMU_HZ)
-        return err_say(et, E_UNSUPPORTED, "%u samples a second; PCMU has %d", rate, PCMU_HZ);
+        return err_say(et, E_UNSUPPORTED, "%u samples a second; PCMU has %u", rate, PCMU_HZ);
     if (channels != 1)
         return err_say(et, E_UNSUPPORTED, "%u channels; PCMU has one", channels);
     if (bits != 8)

@@ -92,6 +92,7 @@ static void what_the_file_does_not_say_has_its_default(void **state) {
     assert_int_equal(c->media.srtp_profiles_count, 3);
     assert_int_equal(c->media.srtp_profiles[0], CONFIG_SRTP_AEAD_AES_128_GCM);
     assert_int_equal(c->media.srtp_profiles[2], CONFIG_SRTP_AES128_CM_SHA1_80);
+    assert_string_equal(c->media.ringback, "");
     assert_int_equal(c->store.retention_h, 24);
     assert_int_equal(c->apps[0].environment, CONFIG_ENV_PRODUCTION);
     assert_string_equal(c->apps[0].apns.host, "api.push.apple.com");
@@ -141,7 +142,8 @@ static void what_the_file_says_is_taken(void **state) {
         "listen: {api: \"0.0.0.0:9000\", behind_proxy: true, public_url: \"https://calls.example\", drain_s: 5}\n"
         "media: {address: \"::\", port: 20000, workers: 2, calls_max: 7, announce: [192.0.2.1], hold_ms: 0,\n"
         "  inactivity_s: 5, rotate_identity_s: 60, certificate_file: c.pem, key_file: key.p8,\n"
-        "  srtp_profiles: [AES_CM_128_HMAC_SHA1_80, AEAD_AES_256_GCM]}\n"
+        "  srtp_profiles: [AES_CM_128_HMAC_SHA1_80, AEAD_AES_256_GCM],\n"
+        "  ringback: /srv/tone.opus}\n"
         "store: {url: \"sqlite:/tmp/x.db\", retention_h: 1}\n"
         "log: {level: debug, format: json}\n"
         "user: nobody\n"
@@ -174,6 +176,7 @@ static void what_the_file_says_is_taken(void **state) {
     assert_int_equal(c->media.srtp_profiles_count, 2);
     assert_int_equal(c->media.srtp_profiles[0], CONFIG_SRTP_AES128_CM_SHA1_80);
     assert_int_equal(c->media.srtp_profiles[1], CONFIG_SRTP_AEAD_AES_256_GCM);
+    assert_string_equal(c->media.ringback, "/srv/tone.opus");
     assert_int_equal(c->media.announce_count, 1);
     assert_int_equal(c->auth.tokens[0].scopes, CONFIG_SCOPE_CALLS | CONFIG_SCOPE_ADMIN);
     assert_string_equal(c->auth.tokens[0].tenant, "default");

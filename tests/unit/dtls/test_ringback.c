@@ -169,12 +169,15 @@ static void a_damaged_wav_is_refused(void **state) {
     wav(f, &MULAW);
     memset(f->p + f->len - 404, 0xff, 4); /* the data chunk's */
     refused(f, E_MALFORMED, "4294967295 bytes is cut off");
+    wav(f, &MULAW);
+    f->len--;
+    refused(f, E_MALFORMED, "400 bytes is cut off");
 }
 
 static void too_long_a_wav_is_refused(void **state) {
     struct file *f = *state;
     struct wav w = MULAW;
-    w.samples = 60 * 8000;
+    w.samples = 60UL * 8000;
     wav(f, &w);
     struct ringback *r = taken(f);
     assert_int_equal(ringback_frames(r), RINGBACK_FRAMES_MAX);

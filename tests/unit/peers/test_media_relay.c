@@ -83,6 +83,30 @@ static void every_byte_of_rtp_and_rtcp_passes_in_every_mode_both_ways(void **sta
     }
 }
 
+/* The near leg is there while the call rings, and what the caller sends meanwhile is discarded, yet followed. */
+static void a_roll_over_between_the_handoff_and_the_answer_loses_nothing(void **state) {
+    static const enum media_mode again[] = {MEDIA_MODE_SDES, MEDIA_MODE_DTLS};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct peer_world *w = ringing(500);
+        peer_world_send_rtp(&w->caller, SSRC, 65000);
+        peer_world_settle(w, 20);
+        peer_world_hand_over(w, again[i]);
+        for (uint32_t seq = 65010; seq < 65536 + 100; seq += 10) {
+            peer_world_send_rtp(&w->caller, SSRC, (uint16_t)seq);
+            peer_world_step(w);
+        }
+        peer_world_settle(w, 50);
+        media_gate(w->media, w->id);
+        peer_world_settle(w, 20);
+        for (uint16_t seq = 101; seq <= 110; seq++)
+            peer_world_send_rtp(&w->caller, SSRC, seq);
+        peer_world_until(w, w->phone.count == 10);
+        assert_int_equal(rtp_seq(w->phone.got[9].p), 110);
+        peer_world_free(w);
+    }
+}
+
 /* Holding */
 
 static void send_range(struct peer_world *w, uint16_t first, uint16_t last) {
@@ -212,6 +236,7 @@ static void before_the_answer_nothing_is_held(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_of_rtp_and_rtcp_passes_in_every_mode_both_ways),
+        cmocka_unit_test(a_roll_over_between_the_handoff_and_the_answer_loses_nothing),
         cmocka_unit_test(what_waited_comes_in_order_and_before_what_follows),
         cmocka_unit_test(of_too_many_the_latest_are_kept),
         cmocka_unit_test(what_is_older_than_hold_ms_is_dropped),

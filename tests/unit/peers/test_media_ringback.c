@@ -21,7 +21,7 @@ static int make_tone(void **state) {
     static const uint8_t head[] = {'R', 'I', 'F', 'F', 0, 0, 0,   0,   'W', 'A',  'V',  'E',  'f', 'm',  't',
                                    ' ', 16,  0,   0,   0, 7, 0,   1,   0,   0x40, 0x1f, 0,    0,   0x40, 0x1f,
                                    0,   0,   1,   0,   8, 0, 'd', 'a', 't', 'a',  0x80, 0x02, 0,   0};
-    uint8_t file[sizeof head + FRAMES * 160];
+    uint8_t file[sizeof head + FRAMES * 160UL];
     (void)state;
     memcpy(file, head, sizeof head);
     for (unsigned i = 0; i < FRAMES; i++)
