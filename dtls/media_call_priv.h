@@ -20,6 +20,7 @@ struct media_leg {
     struct media_call *call;
     bool open, is_near;
     struct ice_lite ice;
+    struct media_ufrag ufrag, old_ufrag; /* the second one during an ICE restart */
     struct media_source sources[LEG_SOURCES_MAX];
     unsigned source_count;
     uint64_t seen_ms;  /* last packet from a vouched address */
@@ -33,7 +34,6 @@ struct media_leg {
     unsigned parked_count;
     struct media_keys keys; /* profile NONE: none, or erased */
     struct rtp_crypt *crypt;
-    UT_hash_handle hh; /* by_ufrag */
 };
 
 struct held {

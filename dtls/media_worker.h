@@ -19,6 +19,7 @@
 
 enum media_command_kind {
     MEDIA_CMD_OPEN,
+    MEDIA_CMD_FAR_RESTART,
     MEDIA_CMD_NEAR_OPEN,
     MEDIA_CMD_NEAR_FINGERPRINTS,
     MEDIA_CMD_GATE,
@@ -34,6 +35,7 @@ struct media_command {
     media_id id;
     union {
         struct media_far far;
+        struct ice_lite ice;
         struct media_near near;
         struct {
             struct sdp_fingerprint fp[SDP_FINGERPRINTS_MAX];
@@ -54,6 +56,13 @@ struct media_leg;
 struct media_source {
     struct addr addr; /* hash key: every byte of it */
     struct media_leg *leg;
+    UT_hash_handle hh;
+};
+
+/* A leg's local ICE fragment. Embedded in its leg. */
+struct media_ufrag {
+    char ufrag[ICE_UFRAG_BYTES]; /* hash key */
+    struct media_leg *leg;       /* NULL: not in the table */
     UT_hash_handle hh;
 };
 
@@ -78,7 +87,7 @@ struct media_worker {
 
     /* worker: */
     struct media_call **calls; /* by slot */
-    struct media_leg *by_ufrag;
+    struct media_ufrag *by_ufrag;
     struct media_source *by_addr;
     unsigned handshakes; /* legs whose DTLS is under way: the sweep is then fast */
     uint64_t now_ms;
