@@ -236,7 +236,7 @@ static void add_ufrag(struct media_leg *leg, struct media_ufrag *u, const char *
 
 static void forget_ufrag(struct media_worker *w, struct media_ufrag *u) {
     if (u->leg)
-        HASH_DEL(w->by_ufrag, u);
+        HASH_DEL(w->by_ufrag, u); /* NOLINT(clang-analyzer-*): what a uthash macro does */
     u->leg = NULL;
 }
 
