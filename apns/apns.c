@@ -5,6 +5,7 @@
 #include "apns/apns_core.h"
 #include "apns/apns_trust.h"
 #include "base/clock.h"
+#include "base/secret.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,6 +165,7 @@ static void maybe_free(void *arg) {
         io_free(io);
     }
     apns_core_free(a->core);
+    secret_wipe(a->conns.plain, sizeof a->conns.plain);
     void (*done)(void *) = a->done;
     void *done_arg = a->done_arg;
     free(a);

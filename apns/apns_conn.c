@@ -12,11 +12,10 @@
 #include <string.h>
 #include <utlist.h>
 
-#define SETUP_MAX_MS    10000 /* DNS, TCP, TLS and SETTINGS together */
-#define USER_TIMEOUT_MS 5000  /* unacknowledged data for so long: the path is dead */
-#define READ_BYTES      32768
-#define PLAIN_BYTES     16384 /* one TLS record */
-#define WRITE_BYTES     32768
+#define SETUP_MAX_MS     10000                         /* DNS, TCP, TLS and SETTINGS together */
+#define USER_TIMEOUT_MS  5000                          /* unacknowledged data for so long: the path is dead */
+#define RECORD_MAX_BYTES (APNS_CONN_PLAIN_BYTES + 256) /* RFC 8446 5.2 */
+#define WRITE_BYTES      (4 * RECORD_MAX_BYTES)
 
 enum state { STATE_RESOLVING, STATE_PAUSED, STATE_CONNECTING, STATE_PROXY, STATE_HANDSHAKE, STATE_UP, STATE_CLOSING };
 
@@ -41,9 +40,7 @@ struct apns_conn {
     struct addr peer;
     SSL *ssl;
     BIO *in, *out; /* owned by ssl */
-    size_t plain_len;
-    char read_buffer[READ_BYTES], write_buffer[WRITE_BYTES];
-    uint8_t plain[PLAIN_BYTES];
+    char write_buffer[WRITE_BYTES];
 };
 
 static void on_timer(uv_timer_t *t);
@@ -57,7 +54,6 @@ static void maybe_free(struct apns_conn *c) {
     free(c->host);
     apns_proxy_wipe(&c->proxy);
     SSL_CTX_free(c->ctx);
-    secret_wipe(c->plain, sizeof c->plain);
     secret_wipe(c->write_buffer, sizeof c->write_buffer); /* the proxy's password went through it */
     free(c);
     all->open--;
@@ -142,16 +138,31 @@ static bool push_tls(struct apns_conn *c) {
 }
 
 static bool push_plain(struct apns_conn *c) {
-    size_t len = c->plain_len;
-    c->plain_len = 0;
+    size_t len = c->all->plain_len;
+    c->all->plain_len = 0;
     ERR_clear_error();
-    if (len == 0 || SSL_write(c->ssl, c->plain, (int)len) > 0)
+    if (len == 0 || SSL_write(c->ssl, c->all->plain, (int)len) > 0)
         return true;
     drop(c, "write", "TLS refused");
     return false;
 }
 
-/* Frames are small; a TLS record takes many of them. */
+/* Frames into the buffer for a TLS record, which goes out when it is full. */
+static bool add_plain(struct apns_conn *c, const uint8_t *p, size_t len) {
+    struct apns_conns *all = c->all;
+    while (len > 0) {
+        size_t room = APNS_CONN_PLAIN_BYTES - all->plain_len, part = len < room ? len : room;
+        memcpy(all->plain + all->plain_len, p, part);
+        all->plain_len += part;
+        p += part;
+        len -= part;
+        if (part == room && !push_plain(c))
+            return false;
+    }
+    return true;
+}
+
+/* Frames are small: a TLS record takes many of them, and a system call some records. */
 static void flush(struct apns_conn *c) {
     const uint8_t *p;
     ssize_t n;
@@ -159,20 +170,15 @@ static void flush(struct apns_conn *c) {
         push_tls(c);
     if (c->state != STATE_UP)
         return;
-    while (!c->writing && BIO_ctrl_pending(c->out) < WRITE_BYTES && (n = apns_link_output(c->link, &p)) != 0) {
+    c->all->plain_len = 0; /* one that broke while it wrote may have left something */
+    while (!c->writing && (n = apns_link_output(c->link, &p)) != 0) {
         if (n < 0) {
             if (push_plain(c) && push_tls(c))
                 drop(c, "http/2", "the session ended");
             return;
         }
-        for (size_t left = (size_t)n; left > 0;) {
-            size_t part = left < PLAIN_BYTES - c->plain_len ? left : PLAIN_BYTES - c->plain_len;
-            memcpy(c->plain + c->plain_len, p + ((size_t)n - left), part);
-            c->plain_len += part;
-            left -= part;
-            if (c->plain_len == PLAIN_BYTES && (!push_plain(c) || !push_tls(c)))
-                return;
-        }
+        if (!add_plain(c, p, (size_t)n) || (BIO_ctrl_pending(c->out) > WRITE_BYTES - RECORD_MAX_BYTES && !push_tls(c)))
+            return;
     }
     if (push_plain(c))
         push_tls(c);
@@ -209,7 +215,7 @@ static const char *tls_error(void) {
 }
 
 static void read_link(struct apns_conn *c) {
-    uint8_t plain[PLAIN_BYTES];
+    uint8_t plain[APNS_CONN_PLAIN_BYTES];
     int n, err = 0;
     apns_conns_tick(c->all);
     /* SSL_get_error below would take for ours what somebody else left in this thread's error queue. */
@@ -330,7 +336,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
     struct apns_conn *c = h->data;
     (void)suggested;
-    *buf = uv_buf_init(c->read_buffer, sizeof c->read_buffer);
+    *buf = uv_buf_init(c->all->read_buffer, sizeof c->all->read_buffer);
 }
 
 /* Dialling */

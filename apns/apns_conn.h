@@ -20,6 +20,9 @@ struct apns_route {
     struct apns_proxy proxy;
 };
 
+#define APNS_CONN_READ_BYTES  32768
+#define APNS_CONN_PLAIN_BYTES 16384 /* one TLS record */
+
 /* What the connections of a client share. */
 struct apns_conns {
     uv_loop_t *loop;
@@ -28,6 +31,10 @@ struct apns_conns {
     struct apns_conn *dirty; /* these have something to write */
     void (*gone)(void *arg); /* one was closed and freed */
     void *arg;
+    /* One connection at a time uses these; shared, they stay in the processor's cache. */
+    size_t plain_len;
+    uint8_t plain[APNS_CONN_PLAIN_BYTES]; /* on its way into TLS */
+    char read_buffer[APNS_CONN_READ_BYTES];
 };
 
 /* Tell the core what time it is. */

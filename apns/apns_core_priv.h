@@ -125,7 +125,6 @@ struct apns_credential {
     struct apns_heap queue[APNS_LANES];
     unsigned queued, flying;
     struct apns_link *links;
-    struct apns_addresses addresses;
     struct apns_breaker breaker;
     struct apns_bad_tokens bad;
     uint64_t alarmed_ms[APNS_ALARMS];
@@ -146,8 +145,9 @@ struct apns_core {
     void *alarm_arg;
     struct apns_time now;
     struct apns_credential *credentials;
-    struct apns_token_node *tokens; /* shared by credentials with the same key */
-    struct slots *items;            /* of struct apns_item */
+    struct apns_token_node *tokens;  /* shared by credentials with the same key */
+    struct apns_addresses addresses; /* of all credentials: APNs sees who connects, not for which app */
+    struct slots *items;             /* of struct apns_item */
     struct apns_heap due;
     uint64_t seq, serial, gauges_ms;
     bool draining, stopped;

@@ -30,14 +30,17 @@ void apns_lane_dequeue(struct apns_item *p) {
 static uint64_t merit(const struct apns_link *l, const struct apns_item *p) {
     const struct apns_core *k = l->credential->core;
     uint64_t now_ms = apns_now_ms(k), score = 0;
+    bool alive = !l->ping_ms || now_ms - l->ping_ms < APNS_HEDGE_MS;
     if (!apns_link_usable(l) || l->refused_until_ms > now_ms || !apns_session_has_room(l->session, p->req.payload_len))
+        return 0;
+    if (!alive && p->tries > 0) /* a second try that is lost, too, is the last */
         return 0;
     uint32_t limit = apns_session_limit(l->session), open = apns_session_open(l->session);
     /* One that has a single stream is lifted by the next good answer: it gets the next push, its siblings the rest. */
     score = limit == 1 && open == 0 ? UINT32_MAX : (uint64_t)(limit - open);
     if (!l->leaving)
         score |= 1ULL << 33;
-    if (!l->ping_ms || now_ms - l->ping_ms < APNS_HEDGE_MS)
+    if (alive)
         score |= 1ULL << 34;
     if (!p->avoid_addr.u.sa.sa_family || !addr_eq(&p->avoid_addr, &l->peer))
         score |= 1ULL << 35;

@@ -67,7 +67,7 @@ static void come_up(struct apns_link *l) {
     struct apns_credential *c = l->credential;
     struct apns_link *old;
     l->state = APNS_LINK_UP;
-    apns_address_worked(&c->addresses, &l->peer);
+    apns_address_worked(&c->core->addresses, &l->peer);
     if (l->leaving) { /* its replacement may have been quicker */
         DL_FOREACH(c->links, old) {
             if (old->lane == l->lane && !old->leaving && old->state == APNS_LINK_UP) {
@@ -116,7 +116,7 @@ void apns_link_closed(struct apns_link *l, const char *what, const char *detail)
     bool goes = l->leaving || l->state == APNS_LINK_DRAINING || c->core->stopped;
     if (l->state < APNS_LINK_UP || (l->answers == 0 && lived_ms < BACKOFF_MIN_MS)) {
         if (l->peer.u.sa.sa_family)
-            apns_address_failed(&c->addresses, &l->peer, now_ms);
+            apns_address_failed(&c->core->addresses, &l->peer, now_ms);
     } else {
         l->failures = 0;
     }
@@ -193,7 +193,7 @@ unsigned apns_link_choose(struct apns_link *l, const struct addr *list, unsigned
             in_use[i] += other != l && other->peer.u.sa.sa_family && addr_eq(&other->peer, &list[i]);
         }
     }
-    unsigned i = apns_address_choose(&c->addresses, list, in_use, count, apns_now_ms(c->core), wait_ms);
+    unsigned i = apns_address_choose(&c->core->addresses, list, in_use, count, apns_now_ms(c->core), wait_ms);
     l->peer = list[i];
     c->addresses_seen = count;
     apns_lanes_fill(c);

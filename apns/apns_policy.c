@@ -129,8 +129,14 @@ static void about_the_credential(struct apns_link *l, const struct apns_reason *
         l->refused_until_ms = apns_now_ms(c->core) + (a->retry_after_s > 60 ? 60 : a->retry_after_s) * 1000ULL;
 }
 
-static bool may_go_again(const struct apns_item *p) {
-    return p->tries < APNS_TRIES_MAX && apns_now_ms(p->credential->core) < p->deadline_ms;
+/* That it went out does not count: it was not processed. */
+static void uncount_try(struct apns_item *p) {
+    if (--p->tries == 0)
+        p->written_us = 0;
+}
+
+static bool may_go_again(const struct apns_item *p, unsigned tries_max) {
+    return p->tries < tries_max && apns_now_ms(p->credential->core) < p->deadline_ms;
 }
 
 static void go_again(struct apns_item *p, const struct apns_link *from, struct metric *m) {
@@ -207,12 +213,14 @@ static void on_answered(void *tag, const struct apns_answer *a, void *arg) {
     metric_observe_us(c->core->answer_time, c->core->now.mono_us - p->written_us);
     about_the_credential(l, why, a, outdated);
     c->meters.rejected += a->status != 200 && a->status != 410;
+    bool later = p->lane == APNS_LANE_BULK && (why->policy & APNS_POLICY_LATER);
+    if ((why->policy & APNS_POLICY_FREE) && !later)
+        uncount_try(p);
     if (again && p->flying) { /* the other connection may do better */
         save(p, why, a);
         return;
     }
-    bool later = p->lane == APNS_LANE_BULK && (why->policy & APNS_POLICY_LATER);
-    if (again && !later && may_go_again(p)) {
+    if (again && !later && may_go_again(p, APNS_TRIES_MAX)) {
         if (!p->probed)
             save(p, why, a);
         go_again(p, l, c->meters.answered);
@@ -237,15 +245,14 @@ void apns_policy_lost(struct apns_flight *f, bool refused) {
     if (refused) {
         /* It was never processed: free of charge. */
         l->refused_until_ms = apns_now_ms(c->core) + APNS_REFUSED_WAIT_MS;
-        if (--p->tries == 0)
-            p->written_us = 0;
+        uncount_try(p);
     }
     if (p->flying)
         return;
     /* Nobody knows whether it was processed. A ring is worth a second try; the call's UUID in the payload tells the
-     * phone that it is the same. */
+     * phone that it is the same. A hedge was none: what took one connection often takes both. */
     bool again = refused || p->lane != APNS_LANE_BULK || p->req.collapse_id;
-    if (again && may_go_again(p))
+    if (again && may_go_again(p, APNS_TRIES_MAX + p->hedged))
         go_again(p, l, refused ? c->meters.refused : c->meters.unknown);
     else if (refused && p->tries == 0)
         apns_item_fail(p, APNS_NOT_SENT, E_EXPIRED);

@@ -12,6 +12,7 @@
 #define TOPIC APNS_POLICY_TOPIC
 #define BUG   APNS_POLICY_BUG
 #define LATER APNS_POLICY_LATER
+#define FREE  APNS_POLICY_FREE
 
 static const char check_payload[] = "a request that should never have been made: report it as a bug of this library";
 
@@ -58,7 +59,7 @@ static const struct apns_reason reasons[] = {
     {"TooManyRequests", 429, APNS_THROTTLED, ONCE, KEEP, "too many pushes went to this device", 0},
     {"InternalServerError", 500, APNS_SERVER_ERROR, AGAIN, KEEP, "", LATER},
     {"ServiceUnavailable", 503, APNS_SERVER_ERROR, AGAIN, KEEP, "", LATER},
-    {"Shutdown", 503, APNS_SERVER_ERROR, AGAIN, CLOSE, "", LATER},
+    {"Shutdown", 503, APNS_SERVER_ERROR, AGAIN, CLOSE, "", LATER | FREE},
 };
 
 const struct apns_reason *apns_reason_table(size_t *count) {

@@ -14,7 +14,8 @@ enum apns_policy {
     APNS_POLICY_COUNT = 8,        /* many of these at once are not the tokens' fault: count, withhold the verdict */
     APNS_POLICY_ENVIRONMENT = 16, /* a new token may belong to the other environment */
     APNS_POLICY_BUG = 32,         /* alarm: never to be sent */
-    APNS_POLICY_LATER = 64        /* others than rings: not before 15 minutes (Apple) */
+    APNS_POLICY_LATER = 64,       /* others than rings: not before 15 minutes (Apple) */
+    APNS_POLICY_FREE = 128        /* it was not processed, and the connection goes: another try costs nothing */
 };
 
 struct apns_reason {

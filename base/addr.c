@@ -66,6 +66,16 @@ void addr_unmap(struct addr *a) {
     a->u.v4 = v4;
 }
 
+void addr_map(struct addr *a) {
+    if (a->u.sa.sa_family != AF_INET)
+        return;
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = a->u.v4.sin_port};
+    v6.sin6_addr.s6_addr[10] = v6.sin6_addr.s6_addr[11] = 0xff;
+    memcpy(v6.sin6_addr.s6_addr + 12, &a->u.v4.sin_addr, 4);
+    memset(a, 0, sizeof *a);
+    a->u.v6 = v6;
+}
+
 bool addr_is_set(const struct addr *a) {
     return a->u.sa.sa_family != AF_UNSPEC;
 }

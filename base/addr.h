@@ -26,6 +26,8 @@ int addr_parse_hostport(struct addr *a, const char *s);
 void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa);
 /* An IPv4-mapped IPv6 address becomes plain IPv4; others stay. */
 void addr_unmap(struct addr *a);
+/* Plain IPv4 becomes an IPv4-mapped IPv6 address, as a socket of both families has it; others stay. */
+void addr_map(struct addr *a);
 bool addr_is_set(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
 bool addr_eq(const struct addr *a, const struct addr *b); /* family, address and port */

@@ -16,6 +16,8 @@
 #define DRAIN_DEFAULT_S           60
 #define RETENTION_DEFAULT_H       24
 #define HOLD_DEFAULT_MS           500
+#define INACTIVITY_DEFAULT_S      60
+#define ROTATE_DEFAULT_S          86400
 #define HEDGE_DEFAULT_MS          300
 #define EXPIRY_ALARM_DEFAULT_DAYS 30
 
@@ -99,6 +101,29 @@ static int complete_route(struct config_route *r) {
     return 0;
 }
 
+static int complete_media(struct config_media *m, const char *folder) {
+    static const enum config_srtp all[CONFIG_SRTP_MAX] = {CONFIG_SRTP_AEAD_AES_128_GCM, CONFIG_SRTP_AEAD_AES_256_GCM,
+                                                          CONFIG_SRTP_AES128_CM_SHA1_80};
+    text_default(&m->address, "0.0.0.0");
+    number_default(&m->port, 10000);
+    number_default(&m->workers, 1);
+    number_default(&m->calls_max, 10000);
+    number_default(&m->inactivity_s, INACTIVITY_DEFAULT_S);
+    number_default(&m->rotate_identity_s, ROTATE_DEFAULT_S);
+    text_default(&m->certificate_file, "");
+    text_default(&m->key_file, "");
+    resolve(&m->certificate_file, folder);
+    resolve(&m->key_file, folder);
+    if (!m->srtp_profiles) {
+        m->srtp_profiles = malloc(sizeof all);
+        if (!m->srtp_profiles)
+            return E_NOMEM;
+        memcpy(m->srtp_profiles, all, sizeof all);
+        m->srtp_profiles_count = CONFIG_SRTP_MAX;
+    }
+    return number_ptr_default(&m->hold_ms, HOLD_DEFAULT_MS);
+}
+
 static int complete(struct config *c, const char *folder) {
     text_default(&c->listen.api, c->listen.tls ? "0.0.0.0:8443" : "127.0.0.1:8080");
     text_default(&c->listen.public_url, "");
@@ -106,12 +131,10 @@ static int complete(struct config *c, const char *folder) {
         resolve(&c->listen.tls->certificate_file, folder);
         resolve(&c->listen.tls->key_file, folder);
     }
-    text_default(&c->media.address, "0.0.0.0");
-    number_default(&c->media.port, 10000);
-    number_default(&c->media.workers, 1);
-    number_default(&c->media.calls_max, 10000);
-    if (number_ptr_default(&c->media.hold_ms, HOLD_DEFAULT_MS) != 0)
+    if (complete_media(&c->media, folder) != 0)
         return E_NOMEM;
+    text_default(&c->media.ringback, "");
+    resolve(&c->media.ringback, folder);
     text_default(&c->store.url, "sqlite:/var/lib/wakegate/wakegate.db");
     text_default(&c->store.seal_key_file, "");
     resolve(&c->store.seal_key_file, folder);

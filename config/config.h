@@ -38,12 +38,22 @@ struct config_listen {
     unsigned drain_s;
 };
 
+/* In the order of our preference. */
+enum config_srtp { CONFIG_SRTP_AEAD_AES_128_GCM, CONFIG_SRTP_AEAD_AES_256_GCM, CONFIG_SRTP_AES128_CM_SHA1_80 };
+#define CONFIG_SRTP_MAX 3
+
 struct config_media {
     char *address;
     unsigned port, workers, calls_max;
     char **announce;
     unsigned announce_count;
-    unsigned *hold_ms; /* never NULL after loading */
+    unsigned *hold_ms;                 /* never NULL after loading */
+    unsigned inactivity_s;             /* of a caller without ICE */
+    char *certificate_file, *key_file; /* both or neither ("") */
+    unsigned rotate_identity_s;
+    enum config_srtp *srtp_profiles; /* never NULL after loading; each at most once */
+    unsigned srtp_profiles_count;
+    char *ringback; /* a file; "": none */
 };
 
 struct config_store {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define RING_CONNECTIONS_MAX 4
+#define ROTATE_MAX_S         (28U * 86400U) /* a generated certificate is good for 29 days */
 
 static int check_secret(const struct config_doc *d, const char *path, const char *file, struct err_text *et) {
     struct err_text why = {""};
@@ -41,6 +42,23 @@ static int check_listen(const struct config *c, const struct config_doc *d, stru
     return 0;
 }
 
+static int check_dtls(const struct config_media *m, const struct config_doc *d, struct err_text *et) {
+    if (!m->certificate_file[0] != !m->key_file[0])
+        return config_doc_say(d, et, E_INVAL, m->key_file[0] ? "media.key_file" : "media.certificate_file",
+                              "media.certificate_file and media.key_file belong together; without both a key is made");
+    if (m->rotate_identity_s > ROTATE_MAX_S)
+        return config_doc_say(d, et, E_INVAL, "media.rotate_identity_s",
+                              "%u; at most %u, since a certificate that is made is good for 29 days",
+                              m->rotate_identity_s, ROTATE_MAX_S);
+    if (m->inactivity_s > 86400)
+        return config_doc_say(d, et, E_INVAL, "media.inactivity_s", "%u; at most 86400", m->inactivity_s);
+    for (unsigned i = 0; i < m->srtp_profiles_count; i++)
+        for (unsigned k = 0; k < i; k++)
+            if (m->srtp_profiles[i] == m->srtp_profiles[k])
+                return config_doc_say(d, et, E_INVAL, "media.srtp_profiles", "names a profile twice; once is enough");
+    return m->key_file[0] ? check_secret(d, "media.key_file", m->key_file, et) : 0;
+}
+
 static int check_media(const struct config *c, const struct config_doc *d, struct err_text *et) {
     char path[CONFIG_PATH_BYTES];
     struct addr a;
@@ -58,6 +76,9 @@ static int check_media(const struct config *c, const struct config_doc *d, struc
         if (addr_parse(&a, c->media.announce[i], 0) != 0)
             return config_doc_say(d, et, E_INVAL, path, "\"%s\" is not an IP address", c->media.announce[i]);
     }
+    int err = check_dtls(&c->media, d, et);
+    if (err != 0)
+        return err;
     if (strncmp(c->store.url, "sqlite:", 7) != 0 || c->store.url[7] == 0)
         return config_doc_say(d, et, E_INVAL, "store.url", "\"%s\" is not of the form sqlite:PATH", c->store.url);
     return 0;

@@ -20,6 +20,11 @@ static const cyaml_strval_t handoffs[] = {{"transfer", CONFIG_HANDOFF_TRANSFER},
                                           {"sealed", CONFIG_HANDOFF_SEALED},
                                           {"sdes", CONFIG_HANDOFF_SDES},
                                           {"dtls", CONFIG_HANDOFF_DTLS}};
+static const cyaml_strval_t srtp_profiles[] = {{"AEAD_AES_128_GCM", CONFIG_SRTP_AEAD_AES_128_GCM},
+                                               {"AEAD_AES_256_GCM", CONFIG_SRTP_AEAD_AES_256_GCM},
+                                               {"AES_CM_128_HMAC_SHA1_80", CONFIG_SRTP_AES128_CM_SHA1_80}};
+static const cyaml_schema_value_t srtp_profile_item = {
+    CYAML_VALUE_ENUM(NEED, enum config_srtp, srtp_profiles, CYAML_ARRAY_LEN(srtp_profiles))};
 static const cyaml_strval_t second_paths[] = {{"none", CONFIG_SECOND_PATH_NONE},
                                               {"alert", CONFIG_SECOND_PATH_ALERT},
                                               {"others", CONFIG_SECOND_PATH_OTHERS},
@@ -46,6 +51,13 @@ static const cyaml_schema_field_t media[] = {
     NUMBER("calls_max", config_media, calls_max),
     CYAML_FIELD_SEQUENCE("announce", OPT | PTR, struct config_media, announce, &text_item, 0, 16),
     CYAML_FIELD_UINT_PTR("hold_ms", OPT | PTR, struct config_media, hold_ms),
+    NUMBER("inactivity_s", config_media, inactivity_s),
+    TEXT("certificate_file", OPT, config_media, certificate_file),
+    TEXT("key_file", OPT, config_media, key_file),
+    NUMBER("rotate_identity_s", config_media, rotate_identity_s),
+    CYAML_FIELD_SEQUENCE("srtp_profiles", OPT | PTR, struct config_media, srtp_profiles, &srtp_profile_item, 1,
+                         CONFIG_SRTP_MAX),
+    TEXT("ringback", OPT, config_media, ringback),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t store[] = {TEXT("url", OPT, config_store, url),

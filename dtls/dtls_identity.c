@@ -2,18 +2,24 @@
 #include "dtls/dtls_identity.h"
 
 #include "base/bytes.h"
+#include "base/secret.h"
 #include "dtls/dtls_identity_priv.h"
 #include "dtls/media_keys.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY_S            86400L
-#define VALID_DAYS       30
+#define DAY_S      86400L
+#define VALID_DAYS 30
+#define DTLS_1_3   0xfefc /* RFC 9147; OpenSSL 3.0 has no name for it */
+/* A peer's chain of certificates, and what is kept of it while fragments are missing: three of 4,096-bit RSA take 5,000
+ * bytes. */
+#define CHAIN_MAX_BYTES  16384
 #define DEFAULT_PROFILES "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:SRTP_AES128_CM_SHA1_80"
 
 struct dtls_identity {
@@ -56,8 +62,27 @@ static bool set_fingerprint(struct dtls_identity *i, const X509 *cert) {
     return true;
 }
 
+/* ML-KEM where the library has it (it takes DTLS 1.3, too). OpenSSL's macro takes no const. */
+static const char *set_groups(SSL_CTX *ctx) {
+    static char with_ml_kem[] = "X25519MLKEM768:X25519:P-256", without[] = "X25519:P-256";
+    if (SSL_CTX_set1_groups_list(ctx, with_ml_kem) == 1)
+        return with_ml_kem;
+    ERR_clear_error();
+    return SSL_CTX_set1_groups_list(ctx, without) == 1 ? without : NULL;
+}
+
+void dtls_abilities(struct dtls_abilities *a) {
+    SSL_CTX *ctx = SSL_CTX_new(DTLS_method());
+    snprintf(a->openssl, sizeof a->openssl, "%s", OpenSSL_version(OPENSSL_VERSION));
+    a->groups = ctx ? set_groups(ctx) : NULL;
+    a->versions = ctx && SSL_CTX_set_min_proto_version(ctx, DTLS_1_3) == 1 ? "1.3 1.2" : "1.2";
+    if (!a->groups)
+        a->groups = "";
+    SSL_CTX_free(ctx);
+    ERR_clear_error();
+}
+
 static bool configure(SSL_CTX *ctx, const char *profiles) {
-    char groups[] = "X25519:P-256"; /* OpenSSL's macro takes no const */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_QUERY_MTU | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -65,35 +90,81 @@ static bool configure(SSL_CTX *ctx, const char *profiles) {
     SSL_CTX_set_cert_verify_callback(ctx, dtls_session_verify, NULL);
     /* Certificates are self-signed and pinned by fingerprint; what is read ahead stays in its datagram. */
     SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_max_cert_list(ctx, CHAIN_MAX_BYTES);
+    SSL_CTX_set_cookie_generate_cb(ctx, dtls_session_make_cookie);
+    SSL_CTX_set_cookie_verify_cb(ctx, dtls_session_check_cookie);
     return SSL_CTX_set_min_proto_version(ctx, DTLS1_2_VERSION) == 1 &&
-           SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES") == 1 &&
-           SSL_CTX_set1_groups_list(ctx, groups) == 1 &&
+           SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES") == 1 && set_groups(ctx) &&
            SSL_CTX_set_tlsext_use_srtp(ctx, profiles) == 0; /* this one returns 0 on success */
 }
 
-int dtls_identity_new_profiles(struct dtls_identity **ip, const char *srtp_profiles, struct err_text *et) {
-    struct dtls_identity *i = calloc(1, sizeof *i);
+static const char *last_reason(void) {
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    return reason ? reason : "out of memory";
+}
+
+static int generate(SSL_CTX *ctx, struct err_text *et) {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = key ? make_certificate(key) : NULL;
-    int err = E_CRYPTO;
-    if (i && cert && (i->ctx = SSL_CTX_new(DTLS_method())) && configure(i->ctx, srtp_profiles) &&
-        SSL_CTX_use_certificate(i->ctx, cert) == 1 && SSL_CTX_use_PrivateKey(i->ctx, key) == 1 &&
-        set_fingerprint(i, cert)) {
-        *ip = i;
-        i = NULL;
-        err = 0;
-    }
-    if (err != 0)
-        err_say(et, err, "the DTLS identity could not be made: %s", ERR_reason_error_string(ERR_peek_last_error()));
-    ERR_clear_error();
+    int err = 0;
+    if (!cert || SSL_CTX_use_certificate(ctx, cert) != 1 || SSL_CTX_use_PrivateKey(ctx, key) != 1)
+        err = err_say(et, E_CRYPTO, "the DTLS identity could not be made: %s", last_reason());
     X509_free(cert);
     EVP_PKEY_free(key);
-    dtls_identity_free(i);
     return err;
 }
 
+static int load_key(SSL_CTX *ctx, const char *file, struct err_text *et) {
+    char *text = NULL;
+    size_t len = 0;
+    int err = secret_file_read(&text, &len, file, et);
+    if (err != 0)
+        return err;
+    BIO *bio = BIO_new_mem_buf(text, (int)len);
+    char password[] = ""; /* else OpenSSL asks for it on the terminal */
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, password) : NULL;
+    if (!key)
+        err = err_say(et, E_INVAL, "%s has no private key in PEM without a password: %s", file, last_reason());
+    else if (X509_check_private_key(SSL_CTX_get0_certificate(ctx), key) != 1 || SSL_CTX_use_PrivateKey(ctx, key) != 1)
+        err = err_say(et, E_INVAL, "%s does not go with the certificate: %s", file, last_reason());
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    secret_free(text, len);
+    return err;
+}
+
+static int load(SSL_CTX *ctx, const struct dtls_identity_params *p, struct err_text *et) {
+    if (SSL_CTX_use_certificate_chain_file(ctx, p->certificate_file) != 1)
+        return err_say(et, E_INVAL, "%s has no certificate in PEM that can be used: %s", p->certificate_file,
+                       last_reason());
+    return load_key(ctx, p->key_file, et);
+}
+
+int dtls_identity_make(struct dtls_identity **ip, const struct dtls_identity_params *p, struct err_text *et) {
+    struct dtls_identity *i = calloc(1, sizeof *i);
+    int err;
+    if (!i || !(i->ctx = SSL_CTX_new(DTLS_method())))
+        err = err_say(et, E_NOMEM, "out of memory");
+    else if (!configure(i->ctx, p->srtp_profiles ? p->srtp_profiles : DEFAULT_PROFILES))
+        err = err_say(et, E_CRYPTO, "the DTLS identity could not be made: %s", last_reason());
+    else
+        err = p->certificate_file ? load(i->ctx, p, et) : generate(i->ctx, et);
+    if (err == 0 && !set_fingerprint(i, SSL_CTX_get0_certificate(i->ctx)))
+        err = err_say(et, E_CRYPTO, "the certificate's fingerprint could not be made: %s", last_reason());
+    ERR_clear_error();
+    if (err != 0)
+        i = dtls_identity_free(i);
+    *ip = i;
+    return err;
+}
+
+int dtls_identity_new_profiles(struct dtls_identity **ip, const char *srtp_profiles, struct err_text *et) {
+    struct dtls_identity_params p = {.srtp_profiles = srtp_profiles};
+    return dtls_identity_make(ip, &p, et);
+}
+
 int dtls_identity_new(struct dtls_identity **ip, struct err_text *et) {
-    return dtls_identity_new_profiles(ip, DEFAULT_PROFILES, et);
+    return dtls_identity_new_profiles(ip, NULL, et);
 }
 
 struct dtls_identity *dtls_identity_free(struct dtls_identity *i) {

@@ -14,7 +14,9 @@
 #define HANDSHAKE_MAX_MS      15000
 #define RETRANSMIT_MIN_US     50000U
 #define RETRANSMIT_DEFAULT_US 100000U
-#define RETRANSMIT_MAX_US     3000000U
+#define RETRANSMIT_MAX_US     1000000U              /* at 30 % of loss each way, 15 s must hold enough of them */
+#define RETRANSMIT_UNHEARD_US 4000000U              /* to somebody who may not be there, or have no answer yet */
+#define EARLY_US              15000U                /* OpenSSL's timer goes off so much before its time */
 #define EXPORTER_LABEL        "EXTRACTOR-dtls_srtp" /* RFC 5764 4.2 */
 
 struct dtls_session {
@@ -24,8 +26,16 @@ struct dtls_session {
     void *arg;
     struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
     size_t fingerprint_count;
+    bool (*judge)(const struct dtls_certificate *c, void *arg);
     uint64_t started_ms;
     unsigned first_timeout_us;
+    unsigned unheard, unheard_max; /* flights sent before anything came */
+    bool heard;
+    int alert;                /* -1: none */
+    struct dtls_guard *guard; /* while it listens */
+    struct addr from;
+    uint64_t now_ms;
+    bool cookie_good;
     bool verified, connected, over;
 };
 
@@ -36,14 +46,17 @@ static const EVP_MD *digest_by_name(const char *name) {
                                           : NULL;
 }
 
-/* RFC 8122 5: the certificate must match one of the fingerprints of the description. */
-static bool certificate_matches(const struct dtls_session *s, const X509 *cert) {
+struct dtls_certificate {
+    const X509 *x509;
+};
+
+bool dtls_certificate_matches(const struct dtls_certificate *c, const struct sdp_fingerprint *fp, size_t count) {
     uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned len = 0;
-    for (size_t i = 0; i < s->fingerprint_count; i++) {
-        const struct sdp_fingerprint *f = &s->fingerprints[i];
-        const EVP_MD *md = digest_by_name(f->hash);
-        if (md && X509_digest(cert, md, digest, &len) && len == f->len && secret_eq_bytes(digest, f->value, len))
+    for (size_t i = 0; i < count; i++) {
+        const EVP_MD *md = digest_by_name(fp[i].hash);
+        if (md && X509_digest(c->x509, md, digest, &len) && len == fp[i].len &&
+            secret_eq_bytes(digest, fp[i].value, len))
             return true;
     }
     return false;
@@ -52,18 +65,58 @@ static bool certificate_matches(const struct dtls_session *s, const X509 *cert) 
 int dtls_session_verify(X509_STORE_CTX *store, void *arg) {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct dtls_session *s = SSL_get_app_data(ssl);
-    const X509 *cert = X509_STORE_CTX_get0_cert(store);
+    const struct dtls_certificate cert = {X509_STORE_CTX_get0_cert(store)};
     (void)arg;
-    s->verified = cert && certificate_matches(s, cert);
+    s->verified = cert.x509 && (s->judge ? s->judge(&cert, s->arg)
+                                         : dtls_certificate_matches(&cert, s->fingerprints, s->fingerprint_count));
     X509_STORE_CTX_set_error(store, s->verified ? X509_V_OK : X509_V_ERR_CERT_REJECTED);
     return s->verified;
 }
 
+int dtls_session_make_cookie(SSL *ssl, unsigned char *out, unsigned *len) {
+    struct dtls_session *s = SSL_get_app_data(ssl);
+    if (!s->guard)
+        return 0;
+    dtls_guard_cookie(s->guard, out, &s->from, s->now_ms);
+    *len = DTLS_COOKIE_BYTES;
+    return 1;
+}
+
+static void learn_rtt(struct dtls_session *s, uint64_t rtt_ms) {
+    uint64_t us = rtt_ms * 2000;
+    s->first_timeout_us = us < RETRANSMIT_MIN_US   ? RETRANSMIT_MIN_US
+                          : us > RETRANSMIT_MAX_US ? RETRANSMIT_MAX_US
+                                                   : (unsigned)us;
+}
+
+int dtls_session_check_cookie(SSL *ssl, const unsigned char *cookie, unsigned len) {
+    struct dtls_session *s = SSL_get_app_data(ssl);
+    int age_ms;
+    if (s->cookie_good) /* OpenSSL asks again when it reads the same ClientHello for good */
+        return 1;
+    if (!s->guard || (age_ms = dtls_guard_check(s->guard, cookie, len, &s->from, s->now_ms)) < 0)
+        return 0;
+    s->cookie_good = true;
+    learn_rtt(s, (uint64_t)age_ms);
+    return 1;
+}
+
+static void on_info(const SSL *ssl, int where, int value) {
+    struct dtls_session *s = SSL_get_app_data(ssl);
+    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT)
+        s->alert = value & 0xff;
+}
+
+static void on_bio_send(const uint8_t *dg, size_t len, void *arg) {
+    struct dtls_session *s = arg;
+    s->ops.send(dg, len, s->arg);
+}
+
 static unsigned next_timeout_us(SSL *ssl, unsigned previous_us) {
     const struct dtls_session *s = SSL_get_app_data(ssl);
-    if (previous_us == 0)
-        return s->first_timeout_us;
-    return previous_us * 2 > RETRANSMIT_MAX_US ? RETRANSMIT_MAX_US : previous_us * 2;
+    unsigned most_us = s->unheard_max && !s->heard ? RETRANSMIT_UNHEARD_US : RETRANSMIT_MAX_US;
+    unsigned next_us = previous_us == 0 ? s->first_timeout_us : (previous_us - EARLY_US) * 2;
+    return (next_us < most_us ? next_us : most_us) + EARLY_US;
 }
 
 int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const struct dtls_params *p,
@@ -74,12 +127,16 @@ int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const s
     s->ops = *ops;
     s->arg = arg;
     s->fingerprint_count = p->fingerprint_count < SDP_FINGERPRINTS_MAX ? p->fingerprint_count : SDP_FINGERPRINTS_MAX;
-    memcpy(s->fingerprints, p->fingerprints, s->fingerprint_count * sizeof *s->fingerprints);
-    s->first_timeout_us = p->rtt_ms == 0 ? RETRANSMIT_DEFAULT_US : p->rtt_ms * 2000U;
-    if (s->first_timeout_us < RETRANSMIT_MIN_US)
-        s->first_timeout_us = RETRANSMIT_MIN_US;
+    if (s->fingerprint_count)
+        memcpy(s->fingerprints, p->fingerprints, s->fingerprint_count * sizeof *s->fingerprints);
+    s->judge = p->judge;
+    s->unheard_max = p->unheard_max;
+    s->alert = -1;
+    s->first_timeout_us = RETRANSMIT_DEFAULT_US;
+    if (p->rtt_ms)
+        learn_rtt(s, p->rtt_ms);
     s->ssl = SSL_new(dtls_identity_ctx(id));
-    s->bio = s->ssl ? dtls_bio_new(s->ops.send, arg, DTLS_MTU_BYTES) : NULL;
+    s->bio = s->ssl ? dtls_bio_new(on_bio_send, s, DTLS_MTU_BYTES) : NULL;
     if (!s->bio) {
         dtls_session_free(s);
         return E_NOMEM;
@@ -88,6 +145,7 @@ int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const s
     SSL_set_bio(s->ssl, s->bio, s->bio);
     SSL_set_mtu(s->ssl, DTLS_MTU_BYTES);
     DTLS_set_timer_cb(s->ssl, next_timeout_us);
+    SSL_set_info_callback(s->ssl, on_info);
     if (p->client)
         SSL_set_connect_state(s->ssl);
     else
@@ -188,9 +246,46 @@ static void advance(struct dtls_session *s) {
 
 int dtls_session_start(struct dtls_session *s, uint64_t now_ms) {
     s->started_ms = now_ms;
-    if (!SSL_is_server(s->ssl))
+    if (!SSL_is_server(s->ssl)) {
+        s->unheard = 1;
         advance(s);
+    }
     return s->over ? E_CLOSED : 0;
+}
+
+int dtls_session_listen(struct dtls_session *s, struct dtls_guard *g, const struct addr *from, const uint8_t *dg,
+                        size_t len, uint64_t now_ms) {
+    if (s->over)
+        return E_CLOSED;
+    BIO_ADDR *unused = BIO_ADDR_new();
+    if (!unused)
+        return E_NOMEM;
+    s->guard = g;
+    s->from = *from;
+    s->now_ms = now_ms;
+    s->cookie_good = false;
+    ERR_clear_error();
+    dtls_bio_put(s->bio, dg, len);
+    int ret = DTLSv1_listen(s->ssl, unused);
+    dtls_bio_put(s->bio, NULL, 0);
+    BIO_ADDR_free(unused);
+    s->guard = NULL;
+    ERR_clear_error();
+    if (ret != 1 || !s->cookie_good)
+        return 0;
+    s->started_ms = now_ms;
+    s->heard = true;
+    advance(s);
+    return 1;
+}
+
+void dtls_session_move(struct dtls_session *s, const struct dtls_ops *ops, void *arg) {
+    s->ops = *ops;
+    s->arg = arg;
+}
+
+bool dtls_session_is_of(const struct dtls_session *s, const struct dtls_identity *id) {
+    return SSL_get_SSL_CTX(s->ssl) == dtls_identity_ctx(id);
 }
 
 int dtls_session_input(struct dtls_session *s, const uint8_t *dg, size_t len, uint64_t now_ms) {
@@ -200,6 +295,10 @@ int dtls_session_input(struct dtls_session *s, const uint8_t *dg, size_t len, ui
         s->started_ms = now_ms;
     if (len == 0) /* OpenSSL would take it for the end of a stream */
         return 0;
+    /* Karn's rule: after a retransmission nobody knows which of the flights this answers. */
+    if (!s->heard && s->unheard == 1 && !SSL_is_server(s->ssl))
+        learn_rtt(s, now_ms - s->started_ms);
+    s->heard = true;
     dtls_bio_put(s->bio, dg, len);
     advance(s);
     dtls_bio_put(s->bio, NULL, 0);
@@ -213,8 +312,17 @@ void dtls_session_tick(struct dtls_session *s, uint64_t now_ms) {
         finish(s, E_TIMEOUT);
         return;
     }
-    if (DTLSv1_handle_timeout(s->ssl) < 0)
+    if (!s->heard && s->unheard_max && s->unheard >= s->unheard_max) {
+        struct timeval left;
+        if (DTLSv1_get_timeout(s->ssl, &left) && left.tv_sec == 0 && left.tv_usec == 0)
+            finish(s, E_TIMEOUT);
+        return;
+    }
+    int ret = DTLSv1_handle_timeout(s->ssl);
+    if (ret < 0)
         judge(s, -1);
+    else if (ret > 0)
+        s->unheard++;
 }
 
 int dtls_session_write(struct dtls_session *s, const uint8_t *p, size_t len) {
@@ -235,4 +343,12 @@ int dtls_session_write(struct dtls_session *s, const uint8_t *p, size_t len) {
 
 bool dtls_session_connected(const struct dtls_session *s) {
     return s->connected && !s->over;
+}
+
+int dtls_session_alert(const struct dtls_session *s) {
+    return s->alert;
+}
+
+const char *dtls_alert_name(int alert) {
+    return SSL_alert_desc_string_long(alert);
 }

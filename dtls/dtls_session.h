@@ -4,6 +4,7 @@
 #ifndef DTLS_DTLS_SESSION_H
 #define DTLS_DTLS_SESSION_H
 
+#include "dtls/dtls_guard.h"
 #include "dtls/dtls_identity.h"
 #include "dtls/media_keys.h"
 #include "dtls/sdp.h"
@@ -29,13 +30,22 @@ struct dtls_ops {
 };
 /* None of the callbacks may call back into the session; free it after the call that raised them has returned. */
 
+/* The peer's certificate while it is judged. */
+struct dtls_certificate;
+/* RFC 8122 5: does it have one of these fingerprints? */
+bool dtls_certificate_matches(const struct dtls_certificate *c, const struct sdp_fingerprint *fp, size_t count);
+
 struct dtls_params {
     bool client; /* we send the ClientHello (a=setup:active) */
     const struct sdp_fingerprint
         *fingerprints; /* the peer's certificate must match one; copied. count 0: nothing matches */
     size_t fingerprint_count;
+    /* Instead of fingerprints, for a server whose peer is not known by its address: is this somebody's certificate? */
+    bool (*judge)(const struct dtls_certificate *c, void *arg);
     uint32_t rtt_ms; /* from ICE; 0: unknown. First retransmission after max(50 ms, 2 RTT), 100 ms when unknown, doubled
-                        up to 3 s */
+                        up to 1 s. Later flights go by what the handshake itself shows */
+    unsigned unheard_max; /* give up when so many flights went out and nothing came: the address may be a stranger's.
+                             0: no such limit. Until then flights are up to 4 s apart */
 };
 
 /* Returns 0, E_CRYPTO, E_NOMEM. A client sends its first flight from dtls_session_start. */
@@ -47,6 +57,15 @@ struct dtls_session *dtls_session_free(struct dtls_session *s);
  * ends. */
 struct dtls_session *dtls_session_forget(struct dtls_session *s);
 int dtls_session_start(struct dtls_session *s, uint64_t now_ms);
+/* A server's first datagrams, when nothing vouches for `from`. Returns 1 when dg has the cookie: the handshake is under
+ * way, by dtls_session_input from now on. Returns 0 when a HelloVerifyRequest was sent, which is never longer than dg,
+ * or dg was no good: the session is as new, and can listen to anybody. E_CLOSED. */
+int dtls_session_listen(struct dtls_session *s, struct dtls_guard *g, const struct addr *from, const uint8_t *dg,
+                        size_t len, uint64_t now_ms);
+/* What is raised from now on goes to other callbacks. May be called from within `connected`. */
+void dtls_session_move(struct dtls_session *s, const struct dtls_ops *ops, void *arg);
+/* Was it made with this identity? */
+bool dtls_session_is_of(const struct dtls_session *s, const struct dtls_identity *id);
 /* One datagram that came from the validated address. Returns 0 or E_CLOSED. */
 int dtls_session_input(struct dtls_session *s, const uint8_t *dg, size_t len, uint64_t now_ms);
 /* Retransmit what is due; call at least every 20 ms while handshaking. The handshake is given up 15 s after it began.
@@ -56,5 +75,9 @@ void dtls_session_tick(struct dtls_session *s, uint64_t now_ms);
  * its record would pass the MTU (some 40 bytes are the record's), E_CLOSED. */
 int dtls_session_write(struct dtls_session *s, const uint8_t *p, size_t len);
 bool dtls_session_connected(const struct dtls_session *s);
+/* The last alert that the peer sent, as in RFC 5246 7.2; -1: none. */
+int dtls_session_alert(const struct dtls_session *s);
+/* "handshake failure"; "unknown" for a number that has no name. Static. */
+const char *dtls_alert_name(int alert);
 
 #endif

@@ -17,15 +17,26 @@
 
 #define COMMANDS_RESERVED 512 /* of a worker's ring: a phone that sends much data keeps no other call from its end */
 
-/* What the loop keeps of a call: its place. */
+/* An identity that calls use, or that new ones will. */
+struct media_identity {
+    struct dtls_identity *dtls;
+    unsigned calls;
+    bool current;
+};
+
+/* What the loop keeps of a call. */
 struct media_place {
     unsigned worker;
+    struct media_identity *identity;
 };
 
 struct media {
     unsigned count;
+    const struct ringback *ringback;
     int poll_fd; /* an epoll set of the workers' event rings, so that the loop polls one descriptor */
     unsigned next;
+    struct dtls_identity_params identity;
+    struct media_identity *identities[MEDIA_WORKERS_MAX]; /* the current one; older ones are with their calls */
     struct slots *slots[MEDIA_WORKERS_MAX];
     struct media_worker workers[];
 };
@@ -42,6 +53,38 @@ static slot_id slot_of(media_id id) {
     return id & ~((uint64_t)0xff << 24);
 }
 
+/* When no call uses it, and no new one will. Sessions that still do keep what they need of it. */
+static void free_identity(struct media_identity *i) {
+    if (!i || i->current || i->calls)
+        return;
+    dtls_identity_free(i->dtls);
+    free(i);
+}
+
+static int new_identity(struct media *m, unsigned worker, struct err_text *et) {
+    struct media_identity *i = calloc(1, sizeof *i), *old = m->identities[worker];
+    if (!i)
+        return err_say(et, E_NOMEM, "media: out of memory");
+    int err = dtls_identity_make(&i->dtls, &m->identity, et);
+    if (err != 0) {
+        free(i);
+        return err;
+    }
+    i->current = true;
+    m->identities[worker] = i;
+    if (old)
+        old->current = false;
+    free_identity(old);
+    return 0;
+}
+
+int media_rotate(struct media *m, struct err_text *et) {
+    int err = 0;
+    for (unsigned i = 0; i < m->count && err == 0 && !m->identity.certificate_file; i++)
+        err = new_identity(m, i, et);
+    return err;
+}
+
 static int start_workers(struct media *m, const struct media_config *cfg, struct err_text *et) {
     for (unsigned i = 0; i < cfg->workers; i++) {
         struct media_worker *w = &m->workers[i];
@@ -52,7 +95,11 @@ static int start_workers(struct media *m, const struct media_config *cfg, struct
             w->fd = -1;
             return err_say(et, err, "media: out of memory");
         }
-        err = media_worker_start(w, cfg, cfg->port ? (uint16_t)(cfg->port + i) : 0, et);
+        err = new_identity(m, i, et);
+        if (err == 0)
+            err = media_worker_start(w, cfg, cfg->port ? (uint16_t)(cfg->port + i) : 0, et);
+        else
+            w->fd = -1;
         if (err != 0)
             return err;
         struct epoll_event ev = {.events = EPOLLIN};
@@ -71,12 +118,15 @@ int media_start(struct media **mp, const struct media_config *cfg, struct err_te
     struct media *m = calloc(1, bytes);
     if (!m)
         return err_say(et, E_NOMEM, "media: out of memory");
-    if (rtp_crypt_init() != 0) {
+    int err = rtp_crypt_init(et);
+    if (err != 0) {
         free(m);
-        return err_say(et, E_CRYPTO, "media: libsrtp does not start");
+        return err;
     }
+    m->identity = cfg->identity;
+    m->ringback = cfg->ringback;
     m->poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    int err = m->poll_fd < 0 ? err_say(et, E_IO, "media: no epoll") : start_workers(m, cfg, et);
+    err = m->poll_fd < 0 ? err_say(et, E_IO, "media: no epoll") : start_workers(m, cfg, et);
     if (err != 0) {
         media_stop(m);
         return err;
@@ -85,12 +135,27 @@ int media_start(struct media **mp, const struct media_config *cfg, struct err_te
     return 0;
 }
 
+/* Calls whose end nobody polled any more, and their identities. */
+static void free_places(struct media *m, unsigned worker) {
+    const struct media_place *place;
+    uint32_t cursor = 0;
+    slot_id slot;
+    while (m->slots[worker] && (place = slots_next(m->slots[worker], &cursor, &slot)) != NULL) {
+        place->identity->calls--;
+        free_identity(place->identity);
+    }
+    slots_free(m->slots[worker]);
+    if (m->identities[worker])
+        m->identities[worker]->current = false;
+    free_identity(m->identities[worker]);
+}
+
 struct media *media_stop(struct media *m) {
     if (!m)
         return NULL;
     for (unsigned i = 0; i < m->count; i++) {
         media_worker_stop(&m->workers[i]);
-        slots_free(m->slots[i]);
+        free_places(m, i);
     }
     if (m->poll_fd >= 0)
         close(m->poll_fd);
@@ -108,7 +173,16 @@ uint16_t media_port(const struct media *m, unsigned worker) {
 }
 
 const char *media_fingerprint(const struct media *m, unsigned worker) {
-    return dtls_identity_fingerprint(m->workers[worker].identity);
+    return dtls_identity_fingerprint(m->identities[worker]->dtls);
+}
+
+const char *media_call_fingerprint(const struct media *m, media_id id) {
+    const struct media_place *place = worker_of(id) < m->count ? slots_get(m->slots[worker_of(id)], slot_of(id)) : NULL;
+    return place ? dtls_identity_fingerprint(place->identity->dtls) : NULL;
+}
+
+const struct ringback *media_ringback(const struct media *m) {
+    return m->ringback;
 }
 
 unsigned media_pick_worker(const struct media *m) {
@@ -136,11 +210,15 @@ int media_open(struct media *m, const struct media_far *far, media_id *id) {
     if (!place)
         return E_FULL;
     place->worker = far->worker;
+    place->identity = m->identities[far->worker];
     *id = make_id(far->worker, slot);
-    struct media_command cmd = {.kind = MEDIA_CMD_OPEN, .id = *id, .u.far = *far};
+    struct media_command cmd = {
+        .kind = MEDIA_CMD_OPEN, .id = *id, .u.open = {.far = *far, .identity = place->identity->dtls}};
     int err = push(m, &cmd);
     if (err != 0)
         slots_release(m->slots[far->worker], slot);
+    else
+        place->identity->calls++;
     return err;
 }
 
@@ -201,6 +279,16 @@ int media_fd(const struct media *m) {
     return m->poll_fd;
 }
 
+static void release(struct media *m, media_id id) {
+    const struct media_place *place = slots_get(m->slots[worker_of(id)], slot_of(id));
+    struct media_identity *identity = place ? place->identity : NULL;
+    slots_release(m->slots[worker_of(id)], slot_of(id));
+    if (!identity)
+        return;
+    identity->calls--;
+    free_identity(identity);
+}
+
 int media_poll(struct media *m, struct media_event *ev) {
     for (unsigned tried = 0; tried < m->count; tried++, m->next = (m->next + 1) % m->count) {
         struct media_worker *w = &m->workers[m->next];
@@ -211,7 +299,7 @@ int media_poll(struct media *m, struct media_event *ev) {
                 continue;
         }
         if (ev->kind == MEDIA_EV_CLOSED)
-            slots_release(m->slots[worker_of(ev->id)], slot_of(ev->id));
+            release(m, ev->id);
         return 0;
     }
     return E_AGAIN;
@@ -221,20 +309,32 @@ static uint64_t read_counter(const _Atomic uint64_t *n) {
     return atomic_load_explicit(n, memory_order_relaxed);
 }
 
+static void add_totals(struct media_totals *t, const struct worker_counters *n) {
+    t->rx_pkts += read_counter(&n->rx_pkts);
+    t->tx_pkts += read_counter(&n->tx_pkts);
+    t->stun_requests += read_counter(&n->stun_requests);
+    t->stun_rejected += read_counter(&n->stun_rejected);
+    t->dtls_handshakes += read_counter(&n->dtls_handshakes);
+    t->dtls_failed += read_counter(&n->dtls_failed);
+    t->unknown_source_pkts += read_counter(&n->unknown_source_pkts);
+    t->malformed_pkts += read_counter(&n->malformed_pkts);
+    t->auth_failed_pkts += read_counter(&n->auth_failed_pkts);
+    t->events_lost += read_counter(&n->events_lost);
+    t->ringback_pkts += read_counter(&n->ringback_pkts);
+    t->stun_checked += read_counter(&n->stun_checked);
+    t->stun_over_budget += read_counter(&n->stun_over_budget);
+    t->held_pkts += read_counter(&n->held_pkts);
+    t->calls += read_counter(&n->calls);
+}
+
 void media_totals(const struct media *m, struct media_totals *t) {
     memset(t, 0, sizeof *t);
-    for (unsigned i = 0; i < m->count; i++) {
-        const struct worker_counters *n = &m->workers[i].n;
-        t->rx_pkts += read_counter(&n->rx_pkts);
-        t->tx_pkts += read_counter(&n->tx_pkts);
-        t->stun_requests += read_counter(&n->stun_requests);
-        t->stun_rejected += read_counter(&n->stun_rejected);
-        t->dtls_handshakes += read_counter(&n->dtls_handshakes);
-        t->dtls_failed += read_counter(&n->dtls_failed);
-        t->unknown_source_pkts += read_counter(&n->unknown_source_pkts);
-        t->malformed_pkts += read_counter(&n->malformed_pkts);
-        t->auth_failed_pkts += read_counter(&n->auth_failed_pkts);
-        t->events_lost += read_counter(&n->events_lost);
-        t->calls += read_counter(&n->calls);
-    }
+    for (unsigned i = 0; i < m->count; i++)
+        add_totals(t, &m->workers[i].n);
+}
+
+void media_worker_totals(const struct media *m, unsigned worker, struct media_totals *t) {
+    memset(t, 0, sizeof *t);
+    if (worker < m->count)
+        add_totals(t, &m->workers[worker].n);
 }

@@ -13,8 +13,10 @@
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "dtls/dtls_identity.h"
 #include "dtls/ice_lite.h"
 #include "dtls/media_keys.h"
+#include "dtls/ringback.h"
 #include "dtls/rtp.h"
 #include "dtls/sdp.h"
 
@@ -35,10 +37,14 @@ struct media_config {
     unsigned calls_max;  /* per worker */
     unsigned hold_ms; /* after the gate opened and until the near path is there, the caller's packets wait this long at
                          most */
+    unsigned inactivity_ms; /* a caller without ICE that sends nothing for so long after the gate opened is gone; 0:
+                               never */
+    struct dtls_identity_params identity; /* of each worker; its strings must outlive the media plane */
+    const struct ringback *ringback;      /* for calls that want it; NULL: none. Outlives the media plane */
 };
 
-/* Binds the ports, makes an identity per worker, starts the threads. Returns 0, or E_IO, E_INVAL, E_CRYPTO, E_NOMEM
- * with a sentence. */
+/* Binds the ports, makes an identity per worker, starts the threads. Returns 0, or E_IO, E_INVAL, E_CRYPTO, E_NOMEM,
+ * E_DENIED with a sentence. */
 int media_start(struct media **mp, const struct media_config *cfg, struct err_text *et);
 /* Ends all calls, joins the threads, wipes keys. Returns NULL. */
 struct media *media_stop(struct media *m);
@@ -47,15 +53,32 @@ struct media *media_stop(struct media *m);
 unsigned media_workers(const struct media *m);
 uint16_t media_port(const struct media *m, unsigned worker);
 const char *media_fingerprint(const struct media *m, unsigned worker);
+/* A new identity for each worker, where they are generated: for calls that are opened from now on. A call keeps the one
+ * that media_fingerprint told before its media_open. Returns 0, or E_* and the identities stay. */
+int media_rotate(struct media *m, struct err_text *et);
+/* The fingerprint of this call's identity, of both its legs; NULL for a stale id. Valid until media_poll. */
+const char *media_call_fingerprint(const struct media *m, media_id id);
+/* As in media_config. */
+const struct ringback *media_ringback(const struct media *m);
 /* The worker with the fewest calls. */
 unsigned media_pick_worker(const struct media *m);
 
 struct media_far {
     unsigned worker;
     struct ice_lite ice; /* ufrag, pwd, remote_ufrag as in the SDP */
+    /* A caller without ICE (RFC 5763, 8842). When we are the DTLS server, it may come from any address: it gets a
+     * cookie first, and is found by its certificate, and by `offered` where several calls wait for the same
+     * certificate. When we are the client, the handshake goes to `offered`, at most five times unless something comes
+     * back. The address that finishes the handshake is the caller's for the rest of the call. */
+    bool plain;
+    struct addr offered; /* c= and m=; unset when they name nothing that can be reached */
     bool dtls_client;    /* our role: true when the answer says a=setup:active */
     struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
     size_t fingerprint_count;
+    /* Send the ringback tone, with this payload type, from the end of the handshake to the gate. Its packets are none
+     * of the call's stats. Not for a call whose keys may go to a phone: its near leg can't be TRANSFER. */
+    bool ringback;
+    uint8_t ringback_pt;
 };
 
 /* Open a call with its far leg. Returns 0 and the id at once (E_FULL when the worker's calls_max or ring is full). */
@@ -63,7 +86,7 @@ int media_open(struct media *m, const struct media_far *far, media_id *id);
 
 /* ICE restart of the far leg, by the caller's new fragment and a new pair of ours (ice: ufrag, pwd, remote_ufrag; see
  * ice_lite_restart). DTLS and SRTP go on untouched; media moves with the first nomination, which is a MEDIA_EV_FAR_ICE
- * again. Returns 0, E_NOTFOUND, E_FULL. */
+ * again. Nothing happens to a leg without ICE. Returns 0, E_NOTFOUND, E_FULL. */
 int media_far_restart(struct media *m, media_id id, const struct ice_lite *ice);
 
 enum media_mode { MEDIA_MODE_NONE, MEDIA_MODE_TRANSFER, MEDIA_MODE_SEALED, MEDIA_MODE_SDES, MEDIA_MODE_DTLS };
@@ -79,7 +102,8 @@ struct media_near {
 };
 
 /* Give the call a near leg, replacing one that is there. For TRANSFER the worker answers with MEDIA_EV_KEYS as soon as
- * the far handshake is done, and from then on never protects or unprotects with the far keys itself. */
+ * the far handshake is done, and from then on never protects or unprotects with the far keys itself; where it has
+ * protected a ringback tone with them, MEDIA_EV_FAILED (E_STATE) comes instead. */
 int media_near_open(struct media *m, media_id id, const struct media_near *near);
 /* DTLS mode: the phone's fingerprints and DTLS role, known from its SDP answer; a parked ClientHello is then taken up.
  */
@@ -100,7 +124,9 @@ int media_stats(struct media *m, media_id id);
 
 enum media_event_kind {
     MEDIA_EV_FAR_ICE,       /* the caller's path is nominated, for the first time or another: u.path */
+    MEDIA_EV_FAR_ADDRESS,   /* a caller without ICE has proved its address: u.path */
     MEDIA_EV_FAR_DTLS,      /* the caller's handshake is done: u.profile */
+    MEDIA_EV_RINGBACK,      /* the first packet of the ringback tone left */
     MEDIA_EV_KEYS,          /* TRANSFER: the far leg's keys, once: u.keys. The receiver wipes the event */
     MEDIA_EV_NEAR_ICE,      /* the phone's path: u.path */
     MEDIA_EV_NEAR_DTLS,     /* the phone's handshake is done: u.profile */
@@ -141,6 +167,7 @@ struct media_event {
         struct {
             bool near;
             int err;
+            int alert; /* that the peer sent (dtls_alert_name); -1: none */
         } failed;
         struct media_call_stats stats;
     } u;
@@ -154,9 +181,13 @@ int media_poll(struct media *m, struct media_event *ev);
 /* Counters of all workers together, relaxed reads. */
 struct media_totals {
     uint64_t rx_pkts, tx_pkts, stun_requests, stun_rejected, dtls_handshakes, dtls_failed, unknown_source_pkts,
-        malformed_pkts, auth_failed_pkts, events_lost;
+        malformed_pkts, auth_failed_pkts, events_lost, ringback_pkts,
+        stun_checked, /* HMACs computed: of a known leg and within its budget */
+        stun_over_budget, held_pkts;
     uint64_t calls;
 };
 void media_totals(const struct media *m, struct media_totals *t);
+/* Of one worker. */
+void media_worker_totals(const struct media *m, unsigned worker, struct media_totals *t);
 
 #endif

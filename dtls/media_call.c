@@ -2,6 +2,8 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "dtls/media_call_priv.h"
+#include "dtls/media_plain.h"
+#include "dtls/media_ringback.h"
 #include "dtls/stun_msg.h"
 
 #include <stdlib.h>
@@ -10,12 +12,17 @@
 #define CONSENT_MS 30000 /* RFC 7675 5.1 */
 #define ALERT_MS   1500  /* an unreadable alert counts as the end when nothing else comes for so long */
 #define DTLS_ALERT 21    /* content type (RFC 6347 4.1) */
+#define RTT_MAX_MS 3000  /* what takes longer is no round trip any more */
+/* Flights to an address that an offer named and that never answered; each is one datagram, shorter than the offer. */
+#define UNHEARD_MAX 5
+#define PLAIN_RTT_MS                                                                                                   \
+    500 /* RFC 6347 4.2.4.1: 1 s until the first retransmission; the answer may be slower than we are */
 
 static uint32_t slot_of(media_id id) {
     return (uint32_t)id & 0xffffffU;
 }
 
-static struct media_call *find(const struct media_worker *w, media_id id) {
+struct media_call *media_call_find(const struct media_worker *w, media_id id) {
     struct media_call *c = slot_of(id) < w->calls_max ? w->calls[slot_of(id)] : NULL;
     return c && c->id == id ? c : NULL;
 }
@@ -34,18 +41,54 @@ void media_call_event(struct media_call *c, enum media_event_kind kind) {
     media_worker_emit(c->worker, &ev);
 }
 
-void media_call_fail(struct media_leg *leg, int err) {
+static void fail(struct media_leg *leg, int err, int alert) {
     struct media_event ev = event_of(leg->call, MEDIA_EV_FAILED);
     if (leg->call->failed)
         return;
     leg->call->failed = true;
     ev.u.failed.near = leg->is_near;
     ev.u.failed.err = err;
+    ev.u.failed.alert = alert;
     media_worker_emit(leg->call->worker, &ev);
+}
+
+void media_call_fail(struct media_leg *leg, int err) {
+    fail(leg, err, -1);
 }
 
 const struct addr *media_leg_path(const struct media_leg *leg) {
     return addr_is_set(&leg->ice.selected) || leg->source_count == 0 ? &leg->ice.selected : &leg->sources[0].addr;
+}
+
+/* Addresses */
+
+static void forget_source(struct media_leg *leg, unsigned i) {
+    struct media_worker *w = leg->call->worker;
+    struct media_source *s = &leg->sources[i], *last = &leg->sources[leg->source_count - 1];
+    HASH_DELETE(hh, w->by_addr, s);
+    if (s != last) {
+        HASH_DELETE(hh, w->by_addr, last); /* NOLINT(clang-analyzer-*): what a uthash macro does */
+        s->addr = last->addr;
+        HASH_ADD(hh, w->by_addr, addr, sizeof s->addr, s);
+    }
+    leg->source_count--;
+}
+
+/* An authenticated check came from src: packets from there belong to this leg. */
+static void vouch(struct media_leg *leg, const struct addr *src) {
+    struct media_worker *w = leg->call->worker;
+    struct media_source *s;
+    HASH_FIND(hh, w->by_addr, src, sizeof *src, s);
+    if (s && s->leg == leg)
+        return;
+    if (s) /* the address changed hands: a new call of the same peer */
+        forget_source(s->leg, (unsigned)(s - s->leg->sources));
+    if (leg->source_count == LEG_SOURCES_MAX)
+        forget_source(leg, addr_eq(&leg->sources[0].addr, &leg->ice.selected) ? 1 : 0);
+    s = &leg->sources[leg->source_count++];
+    s->addr = *src;
+    s->leg = leg;
+    HASH_ADD(hh, w->by_addr, addr, sizeof s->addr, s);
 }
 
 /* DTLS of a leg */
@@ -73,10 +116,21 @@ static void tell_keys(struct media_call *c) {
     secret_wipe(&ev, sizeof ev);
 }
 
+static void path_changed(struct media_leg *leg, enum media_event_kind kind) {
+    struct media_event ev = event_of(leg->call, kind);
+    ev.u.path.addr = leg->ice.selected;
+    media_worker_emit(leg->call->worker, &ev);
+}
+
 static void on_dtls_connected(const struct media_keys *keys, void *arg) {
     struct media_leg *leg = arg;
     struct media_call *c = leg->call;
     struct media_event ev = event_of(c, leg->is_near ? MEDIA_EV_NEAR_DTLS : MEDIA_EV_FAR_DTLS);
+    if (leg->waiting) {
+        media_plain_done(leg);
+        vouch(leg, &leg->ice.selected);
+        path_changed(leg, MEDIA_EV_FAR_ADDRESS);
+    }
     handshake_over(leg);
     worker_count(&c->worker->n.dtls_handshakes, 1);
     leg->keys = *keys;
@@ -86,6 +140,7 @@ static void on_dtls_connected(const struct media_keys *keys, void *arg) {
     tell_keys(c);
     media_relay_prepare(c);
     media_relay_flush(c);
+    media_ringback_start(c);
 }
 
 static void on_dtls_data(const uint8_t *p, size_t len, void *arg) {
@@ -118,12 +173,13 @@ static void settle_dtls(struct media_leg *leg) {
         return;
     leg->dtls_over = false;
     handshake_over(leg);
+    int alert = leg->dtls ? dtls_session_alert(leg->dtls) : -1;
     leg->dtls = dtls_session_forget(leg->dtls);
     if (leg->dtls_err == 0) {
         peer_closed(leg);
     } else {
         worker_count(&leg->call->worker->n.dtls_failed, 1);
-        media_call_fail(leg, leg->dtls_err);
+        fail(leg, leg->dtls_err, alert);
     }
 }
 
@@ -132,11 +188,25 @@ static bool wants_dtls(const struct media_leg *leg) {
            (!leg->is_near || leg->call->mode == MEDIA_MODE_DTLS);
 }
 
+/* A lite agent sends no checks of its own; but from its answer to the first one until the ClientHello that it allowed,
+ * a round trip and the peer's own time pass. 0: unknown. */
+static uint32_t rtt_ms(const struct media_leg *leg) {
+    if (leg->plain)
+        return PLAIN_RTT_MS;
+    uint64_t passed_ms = leg->call->worker->now_ms - leg->stun_reply_ms;
+    if (leg->dtls_client || !leg->stun_reply_ms || passed_ms > RTT_MAX_MS)
+        return 0;
+    return passed_ms ? (uint32_t)passed_ms : 1;
+}
+
 static void start_dtls(struct media_leg *leg) {
     struct media_worker *w = leg->call->worker;
-    struct dtls_params params = {
-        .client = leg->dtls_client, .fingerprints = leg->fingerprints, .fingerprint_count = leg->fingerprint_count};
-    if (dtls_session_new(&leg->dtls, w->identity, &params, &dtls_ops, leg) != 0) {
+    struct dtls_params params = {.client = leg->dtls_client,
+                                 .fingerprints = leg->fingerprints,
+                                 .fingerprint_count = leg->fingerprint_count,
+                                 .rtt_ms = rtt_ms(leg),
+                                 .unheard_max = leg->plain ? UNHEARD_MAX : 0};
+    if (dtls_session_new(&leg->dtls, leg->call->identity, &params, &dtls_ops, leg) != 0) {
         media_call_fail(leg, E_NOMEM);
         return;
     }
@@ -190,42 +260,18 @@ void media_call_rtp(struct media_leg *leg, uint8_t *p, size_t len) {
 
 /* ICE */
 
-static void forget_source(struct media_leg *leg, unsigned i) {
-    struct media_worker *w = leg->call->worker;
-    struct media_source *s = &leg->sources[i], *last = &leg->sources[leg->source_count - 1];
-    HASH_DELETE(hh, w->by_addr, s);
-    if (s != last) {
-        HASH_DELETE(hh, w->by_addr, last); /* NOLINT(clang-analyzer-*): what a uthash macro does */
-        s->addr = last->addr;
-        HASH_ADD(hh, w->by_addr, addr, sizeof s->addr, s);
-    }
-    leg->source_count--;
-}
-
-/* An authenticated check came from src: packets from there belong to this leg. */
-static void vouch(struct media_leg *leg, const struct addr *src) {
-    struct media_worker *w = leg->call->worker;
-    struct media_source *s;
-    HASH_FIND(hh, w->by_addr, src, sizeof *src, s);
-    if (s && s->leg == leg)
-        return;
-    if (s) /* the address changed hands: a new call of the same peer */
-        forget_source(s->leg, (unsigned)(s - s->leg->sources));
-    if (leg->source_count == LEG_SOURCES_MAX)
-        forget_source(leg, addr_eq(&leg->sources[0].addr, &leg->ice.selected) ? 1 : 0);
-    s = &leg->sources[leg->source_count++];
-    s->addr = *src;
-    s->leg = leg;
-    HASH_ADD(hh, w->by_addr, addr, sizeof s->addr, s);
-}
-
-static void path_changed(struct media_leg *leg) {
-    struct media_event ev = event_of(leg->call, leg->is_near ? MEDIA_EV_NEAR_ICE : MEDIA_EV_FAR_ICE);
-    ev.u.path.addr = leg->ice.selected;
-    media_worker_emit(leg->call->worker, &ev);
+static void pair_selected(struct media_leg *leg) {
+    path_changed(leg, leg->is_near ? MEDIA_EV_NEAR_ICE : MEDIA_EV_FAR_ICE);
     if (wants_dtls(leg) && leg->dtls_client)
         start_dtls(leg);
     media_relay_flush(leg->call);
+}
+
+static bool is_vouched(const struct media_leg *leg, const struct addr *src) {
+    for (unsigned i = 0; i < leg->source_count; i++)
+        if (addr_eq(&leg->sources[i].addr, src))
+            return true;
+    return false;
 }
 
 static void add_ufrag(struct media_leg *leg, struct media_ufrag *u, const char *ufrag) {
@@ -242,6 +288,8 @@ static void forget_ufrag(struct media_worker *w, struct media_ufrag *u) {
 
 static void far_restart(struct media_call *c, const struct ice_lite *next) {
     struct media_leg *leg = &c->far;
+    if (leg->plain)
+        return;
     forget_ufrag(c->worker, &leg->ufrag);
     if (!leg->old_ufrag.leg)
         add_ufrag(leg, &leg->old_ufrag, leg->ice.ufrag);
@@ -262,9 +310,16 @@ void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const
         return;
     }
     struct media_leg *leg = known->leg;
+    if (!stun_budget_take(&leg->checks, w->stun_sources, src, is_vouched(leg, src), w->now_ms)) {
+        worker_count(&w->n.stun_over_budget, 1);
+        return;
+    }
+    worker_count(&w->n.stun_checked, 1);
     int err = ice_lite_input(&leg->ice, p, len, src, w->now_ms, reply, sizeof reply, &res);
     if (res.reply_len > 0)
         media_worker_send(w, src, reply, (size_t)res.reply_len, true);
+    if (err == E_AUTH)
+        stun_budget_failed(&leg->checks, w->stun_sources, src, w->now_ms);
     if (err != 0) {
         worker_count(&w->n.stun_rejected, 1);
         return;
@@ -272,10 +327,12 @@ void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const
     vouch(leg, src);
     leg->seen_ms = w->now_ms;
     leg->alert_ms = 0;
+    if (!leg->stun_reply_ms)
+        leg->stun_reply_ms = w->now_ms;
     if (!leg->ice.old_ufrag[0])
         forget_ufrag(w, &leg->old_ufrag);
     if (res.selected_changed)
-        path_changed(leg);
+        pair_selected(leg);
     settle_dtls(leg);
 }
 
@@ -296,6 +353,7 @@ static void leg_close(struct media_leg *leg) {
     if (!leg->open)
         return;
     handshake_over(leg);
+    media_plain_done(leg);
     leg->dtls = dtls_session_free(leg->dtls);
     leg->crypt = rtp_crypt_free(leg->crypt);
     while (leg->source_count)
@@ -307,7 +365,36 @@ static void leg_close(struct media_leg *leg) {
     leg->call = c;
 }
 
-static void call_open(struct media_worker *w, media_id id, const struct media_far *far) {
+void media_leg_adopt(struct media_leg *leg, struct dtls_session *dtls, const struct addr *src,
+                     const struct media_keys *keys) {
+    leg->dtls = dtls;
+    dtls_session_move(dtls, &dtls_ops, leg);
+    leg->ice.selected = *src;
+    leg->seen_ms = leg->call->worker->now_ms;
+    on_dtls_connected(keys, leg);
+}
+
+/* Who has no ICE is waited for, or called. Until the handshake is done its address is nobody's, so that an offer can
+ * take no address away from another call. */
+static void plain_open(struct media_leg *leg, const struct media_far *far) {
+    struct media_worker *w = leg->call->worker;
+    leg->plain = true;
+    leg->offered = far->offered;
+    if (w->maps_v4)
+        addr_map(&leg->offered);
+    media_plain_wait(leg);
+    if (!leg->dtls_client)
+        return;
+    if (!addr_is_set(&leg->offered) || !media_plain_may_call(w, &leg->offered)) {
+        media_call_fail(leg, E_DENIED);
+        return;
+    }
+    leg->ice.selected = leg->offered;
+    start_dtls(leg);
+}
+
+static void call_open(struct media_worker *w, media_id id, const struct media_far *far,
+                      struct dtls_identity *identity) {
     struct media_call *c = calloc(1, sizeof *c);
     struct media_event failed = {.kind = MEDIA_EV_FAILED, .id = id, .u.failed = {.err = E_NOMEM}};
     if (!c) {
@@ -321,6 +408,11 @@ static void call_open(struct media_worker *w, media_id id, const struct media_fa
     c->far.dtls_client = far->dtls_client;
     memcpy(c->far.fingerprints, far->fingerprints, sizeof c->far.fingerprints);
     c->far.fingerprint_count = far->fingerprint_count;
+    c->identity = identity;
+    if (far->plain)
+        plain_open(&c->far, far);
+    c->ringback = far->ringback;
+    c->ringback_pt = far->ringback_pt;
     w->calls[slot_of(id)] = c;
     worker_count(&w->n.calls, 1);
 }
@@ -329,6 +421,7 @@ static void call_close(struct media_call *c) {
     struct media_worker *w = c->worker;
     struct media_event ev = event_of(c, MEDIA_EV_CLOSED);
     ev.u.stats = c->stats;
+    media_ringback_stop(c);
     leg_close(&c->near);
     leg_close(&c->far);
     w->calls[slot_of(c->id)] = NULL;
@@ -339,8 +432,8 @@ static void call_close(struct media_call *c) {
 }
 
 static void near_open(struct media_call *c, const struct media_near *near) {
-    /* Keys that went to one phone go to no other, and nothing else may write with them. */
-    if (c->keys_told) {
+    /* Keys that went to one phone go to no other, and nothing else may write, or have written, with them. */
+    if (c->keys_told || (near->mode == MEDIA_MODE_TRANSFER && c->ringback_sent)) {
         media_call_fail(&c->near, E_STATE);
         return;
     }
@@ -379,9 +472,9 @@ static void keys_taken(struct media_call *c) {
 }
 
 void media_call_command(struct media_worker *w, const struct media_command *cmd) {
-    struct media_call *c = find(w, cmd->id);
+    struct media_call *c = media_call_find(w, cmd->id);
     if (cmd->kind == MEDIA_CMD_OPEN) {
-        call_open(w, cmd->id, &cmd->u.far);
+        call_open(w, cmd->id, &cmd->u.open.far, cmd->u.open.identity);
         return;
     }
     if (!c)
@@ -397,7 +490,9 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
         near_fingerprints(c, cmd);
         break;
     case MEDIA_CMD_GATE:
+        c->gate_ms = c->gate ? c->gate_ms : w->now_ms;
         c->gate = true;
+        media_ringback_stop(c);
         break;
     case MEDIA_CMD_KEYS_TAKEN:
         keys_taken(c);
@@ -420,6 +515,15 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
     }
 }
 
+/* Consent (RFC 7675) is ICE's. Without it, who sends neither RTP nor RTCP is gone; but before the answer a caller may
+ * well be silent, since nobody listens. */
+static bool is_silent(const struct media_leg *leg) {
+    const struct media_call *c = leg->call;
+    uint64_t since_ms = leg->seen_ms > c->gate_ms ? leg->seen_ms : c->gate_ms;
+    return c->gate && leg->dtls_up && c->worker->inactivity_ms &&
+           c->worker->now_ms - since_ms > c->worker->inactivity_ms;
+}
+
 static void sweep_leg(struct media_leg *leg) {
     uint64_t now_ms = leg->call->worker->now_ms;
     if (!leg->open)
@@ -432,7 +536,7 @@ static void sweep_leg(struct media_leg *leg) {
         leg->alert_ms = 0;
         peer_closed(leg);
     }
-    if (addr_is_set(&leg->ice.selected) && now_ms - leg->seen_ms > CONSENT_MS)
+    if (leg->plain ? is_silent(leg) : addr_is_set(&leg->ice.selected) && now_ms - leg->seen_ms > CONSENT_MS)
         media_call_fail(leg, E_TIMEOUT);
 }
 

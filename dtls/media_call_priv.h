@@ -6,6 +6,7 @@
 #include "dtls/dtls_session.h"
 #include "dtls/media_call.h"
 #include "dtls/rtp_crypt.h"
+#include "dtls/stun_budget.h"
 
 #define LEG_SOURCES_MAX 4  /* addresses of one peer that checks came from: Wi-Fi and cellular, IPv4 and IPv6 */
 #define LEG_PARKED_MAX  4  /* ClientHello fragments that wait for the fingerprint */
@@ -20,6 +21,12 @@ struct media_leg {
     struct media_call *call;
     bool open, is_near;
     struct ice_lite ice;
+    bool plain, waiting;                          /* without ICE; until its address is proved */
+    struct addr offered;                          /* plain: where the offer says it is */
+    struct media_leg *waits_after, *waits_before; /* media_plain.c's list */
+    UT_hash_handle by_offered;
+    uint64_t stun_reply_ms; /* the first check was answered then: what follows shows the round trip */
+    struct stun_budget checks;
     struct media_ufrag ufrag, old_ufrag; /* the second one during an ICE restart */
     struct media_source sources[LEG_SOURCES_MAX];
     unsigned source_count;
@@ -47,10 +54,16 @@ struct media_call {
     media_id id;
     struct media_leg far, near;
     enum media_mode mode; /* of the near leg */
+    struct dtls_identity *identity;
+    uint64_t gate_ms;
     bool gate, keys_told, keys_taken, told_to_near, told_to_far, failed;
     struct rtp_streams streams; /* what the caller sends */
     struct held *held;          /* HOLD_PKTS_MAX of them, or NULL */
     unsigned held_count;
+    bool ringback, ringback_sent; /* wanted; the far keys have protected some of it */
+    uint8_t ringback_pt;
+    uint32_t ringback_ssrc;
+    struct media_ringing *ringing; /* NULL: not now */
     struct media_call_stats stats;
 };
 
@@ -58,6 +71,13 @@ struct media_call {
 const struct addr *media_leg_path(const struct media_leg *leg);
 void media_call_event(struct media_call *c, enum media_event_kind kind);
 void media_call_fail(struct media_leg *leg, int err);
+
+/* NULL for a stale id. */
+struct media_call *media_call_find(const struct media_worker *w, media_id id);
+/* A plain caller's handshake was done by somebody whose certificate is the leg's: session, address and keys are the
+ * leg's from now on. */
+void media_leg_adopt(struct media_leg *leg, struct dtls_session *dtls, const struct addr *src,
+                     const struct media_keys *keys);
 
 /* media_relay.c */
 void media_relay_rtp(struct media_leg *from, uint8_t *p, size_t len);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/secret.h"
 #include "dtls/media_call_priv.h"
+#include "dtls/media_ringback.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -75,6 +76,7 @@ static void hold(struct media_call *c, const uint8_t *p, size_t len) {
         memmove(c->held, c->held + 1, --c->held_count * sizeof *c->held);
         c->stats.dropped_pkts++;
     }
+    worker_count(&w->n.held_pkts, 1);
     struct held *h = &c->held[c->held_count++];
     h->at_ms = w->now_ms;
     h->len = len;
@@ -112,7 +114,8 @@ static void from_near(struct media_call *c, uint8_t *p, size_t len) {
     bool rtp = !rtp_is_rtcp(p, len);
     c->stats.near_rx_pkts++;
     c->stats.near_rx_bytes += len;
-    if (!c->gate || !near_ready(c) || recrypt(c, &c->near, &c->far, p, &len) != 0) {
+    if (!c->gate || !near_ready(c) || (rtp && media_ringback_owns(c, rtp_ssrc(p))) ||
+        recrypt(c, &c->near, &c->far, p, &len) != 0) {
         c->stats.dropped_pkts++;
         return;
     }

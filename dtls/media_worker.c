@@ -3,9 +3,12 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
-#include "dtls/media_call.h"
+#include "dtls/media_call_priv.h"
+#include "dtls/media_plain.h"
+#include "dtls/media_ringback.h"
 #include "dtls/rtp.h"
 #include "dtls/rtp_crypt.h"
+#include "dtls/stun_budget.h"
 #include "dtls/stun_msg.h"
 
 #include <errno.h>
@@ -122,9 +125,12 @@ static void take_datagram(struct media_worker *w, uint8_t *p, size_t len, const 
         return;
     }
     HASH_FIND(hh, w->by_addr, src, sizeof *src, source);
+    bool dtls = p[0] >= 20 && p[0] <= 63;
+    if (dtls && media_plain_input(w, source ? source->leg : NULL, p, len, src))
+        return;
     if (!source)
         worker_count(&w->n.unknown_source_pkts, 1);
-    else if (p[0] >= 20 && p[0] <= 63)
+    else if (dtls)
         media_call_dtls(source->leg, p, len);
     else if (rtp_is_rtp_or_rtcp(p, len))
         media_call_rtp(source->leg, p, len);
@@ -158,7 +164,7 @@ static void *worker_main(void *arg) {
     uint64_t swept_ms = clock_mono_ms();
     while (in && !w->stopping) {
         int tick_ms = w->handshakes || w->backlog ? TICK_BUSY_MS : TICK_IDLE_MS;
-        poll(fds, 2, tick_ms);
+        poll(fds, 2, media_ringback_wait_ms(w, tick_ms));
         w->now_ms = clock_mono_ms();
         run_commands(w);
         flush(w);
@@ -168,11 +174,15 @@ static void *worker_main(void *arg) {
         if (w->now_ms - swept_ms >= (uint64_t)tick_ms) {
             swept_ms = w->now_ms;
             media_call_sweep(w);
+            media_plain_sweep(w);
             flush(w);
         }
+        media_ringback_tick(w);
+        flush(w);
         drain_backlog(w);
     }
     media_call_close_all(w);
+    media_plain_close(w->plain);
     flush(w);
     free(in);
     return NULL;
@@ -186,6 +196,7 @@ static int open_socket(struct media_worker *w, const char *address, uint16_t por
     w->fd = socket(a.u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (w->fd < 0)
         return err_say(et, E_IO, "media: no UDP socket: %s", strerror(errno));
+    w->maps_v4 = a.u.sa.sa_family == AF_INET6;
     setsockopt(w->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     setsockopt(w->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     if (a.u.sa.sa_family == AF_INET6)
@@ -204,11 +215,15 @@ int media_worker_start(struct media_worker *w, const struct media_config *cfg, u
     w->fd = -1;
     w->calls_max = cfg->calls_max;
     w->hold_ms = cfg->hold_ms;
+    w->inactivity_ms = cfg->inactivity_ms;
+    w->ringback = cfg->ringback;
     int err = open_socket(w, cfg->address, port, et);
     if (err == 0)
-        err = dtls_identity_new(&w->identity, et);
+        err = media_plain_new(&w->plain) == 0 ? 0 : err_say(et, E_NOMEM, "media: out of memory");
     w->calls = calloc(cfg->calls_max, sizeof *w->calls);
     w->out = calloc(1, sizeof *w->out);
+    if (err == 0 && stun_sources_new(&w->stun_sources) != 0)
+        err = err_say(et, E_NOMEM, "media: out of memory");
     if (err == 0 && (!w->calls || !w->out || ring_new(&w->commands, RING_SLOTS, sizeof(struct media_command)) != 0 ||
                      ring_new(&w->events, RING_SLOTS, sizeof(struct media_event)) != 0))
         err = err_say(et, E_NOMEM, "media: out of memory");
@@ -233,9 +248,10 @@ void media_worker_stop(struct media_worker *w) {
     }
     ring_free(w->commands);
     ring_free(w->events);
-    dtls_identity_free(w->identity);
+    media_plain_free(w->plain);
     free(w->calls);
     free(w->out);
+    stun_sources_free(w->stun_sources);
     if (w->fd >= 0)
         close(w->fd);
 }

@@ -34,7 +34,10 @@ struct media_command {
     enum media_command_kind kind;
     media_id id;
     union {
-        struct media_far far;
+        struct {
+            struct media_far far;
+            struct dtls_identity *identity; /* the loop keeps it for as long as the call is there */
+        } open;
         struct ice_lite ice;
         struct media_near near;
         struct {
@@ -51,6 +54,9 @@ struct media_command {
 
 struct media_call;
 struct media_leg;
+struct media_plain;
+struct media_ringing;
+struct stun_sources;
 
 /* An address that an authenticated check vouched for. Embedded in its leg. */
 struct media_source {
@@ -68,7 +74,7 @@ struct media_ufrag {
 
 struct worker_counters {
     _Atomic uint64_t rx_pkts, tx_pkts, stun_requests, stun_rejected, dtls_handshakes, dtls_failed, unknown_source_pkts,
-        malformed_pkts, auth_failed_pkts, events_lost, calls;
+        malformed_pkts, auth_failed_pkts, events_lost, ringback_pkts, stun_checked, stun_over_budget, held_pkts, calls;
 };
 
 struct worker_event; /* in the backlog */
@@ -78,10 +84,11 @@ struct media_worker {
     unsigned number;
     int fd;
     uint16_t port;
-    unsigned calls_max, hold_ms;
-    struct dtls_identity *identity;
-    struct ring *commands; /* loop pushes, worker pops */
-    struct ring *events;   /* worker pushes, loop pops */
+    bool maps_v4; /* an IPv6 socket: IPv4 addresses are mapped ones */
+    unsigned calls_max, hold_ms, inactivity_ms;
+    const struct ringback *ringback; /* NULL: none */
+    struct ring *commands;           /* loop pushes, worker pops */
+    struct ring *events;             /* worker pushes, loop pops */
     pthread_t thread;
     bool started;
 
@@ -89,7 +96,10 @@ struct media_worker {
     struct media_call **calls; /* by slot */
     struct media_ufrag *by_ufrag;
     struct media_source *by_addr;
-    unsigned handshakes; /* legs whose DTLS is under way: the sweep is then fast */
+    struct media_plain *plain; /* callers without ICE */
+    struct stun_sources *stun_sources;
+    struct media_ringing *ringing; /* calls that hear the ringback tone, the one that is due first in front */
+    unsigned handshakes;           /* legs whose DTLS is under way: the sweep is then fast */
     uint64_t now_ms;
     struct worker_event *backlog, *backlog_tail;
     unsigned backlog_count;

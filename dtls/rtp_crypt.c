@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dtls/rtp_crypt.h"
 
-#include "base/err.h"
 #include "base/secret.h"
+#include "dtls/rtp_cipher.h"
 
 #include <pthread.h>
 #include <srtp2/srtp.h>
@@ -19,12 +19,21 @@ struct rtp_crypt {
 static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned users;
 
-int rtp_crypt_init(void) {
+static int start_library(struct err_text *et) {
+    if (srtp_init() != srtp_err_status_ok)
+        return err_say(et, E_CRYPTO, "SRTP: libsrtp fails its own tests and does not start");
+    int err = rtp_cipher_plug(et);
+    if (err != 0)
+        srtp_shutdown();
+    return err;
+}
+
+int rtp_crypt_init(struct err_text *et) {
     pthread_mutex_lock(&users_lock);
-    bool ok = users > 0 || srtp_init() == srtp_err_status_ok;
-    users += ok;
+    int err = users > 0 ? 0 : start_library(et);
+    users += err == 0;
     pthread_mutex_unlock(&users_lock);
-    return ok ? 0 : E_CRYPTO;
+    return err;
 }
 
 void rtp_crypt_shutdown(void) {

@@ -4,6 +4,7 @@
 #ifndef DTLS_RTP_CRYPT_H
 #define DTLS_RTP_CRYPT_H
 
+#include "base/err.h"
 #include "dtls/media_keys.h"
 #include "dtls/rtp.h"
 
@@ -15,9 +16,9 @@
 
 struct rtp_crypt;
 
-/* Start libsrtp; any number of calls, each matched by rtp_crypt_shutdown. Thread: main, before and after the workers.
- */
-int rtp_crypt_init(void);
+/* Start libsrtp, with the ciphers of rtp_cipher.h; any number of calls, each that returned 0 matched by
+ * rtp_crypt_shutdown. Returns 0, or E_CRYPTO with a sentence. Thread: main, before and after the workers. */
+int rtp_crypt_init(struct err_text *et);
 void rtp_crypt_shutdown(void);
 
 /* The keys are copied into libsrtp's contexts. Returns 0, E_CRYPTO, E_NOMEM. */

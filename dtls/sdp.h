@@ -38,10 +38,11 @@ struct sdp_codec {
 };
 
 struct sdp_media {
-    char kind[16];  /* "audio", "video", "application" */
-    char proto[32]; /* "UDP/TLS/RTP/SAVPF" */
-    char mid[64];   /* "" when absent */
-    uint16_t port;  /* 0: rejected */
+    char kind[16];   /* "audio", "video", "application" */
+    char proto[32];  /* "UDP/TLS/RTP/SAVPF" */
+    char mid[64];    /* "" when absent */
+    char format[32]; /* the first one of the m-line, as it is: "0", "webrtc-datachannel" */
+    uint16_t port;   /* 0: rejected */
     enum sdp_direction direction;
     bool rtcp_mux;
     struct sdp_codec codecs[SDP_CODECS_MAX]; /* in the order of the m-line */
@@ -60,6 +61,7 @@ struct sdp_media {
  * fallback. */
 struct sdp {
     char session_id[32];
+    char tls_id[256];                       /* RFC 8842 4; "" when absent */
     char ice_ufrag[ICE_REMOTE_UFRAG_BYTES]; /* "" when the peer speaks no ICE */
     char ice_pwd[257];
     bool ice_lite, trickle, bundle;
@@ -71,6 +73,7 @@ struct sdp {
     struct addr
         candidates[SDP_CANDIDATES_MAX]; /* UDP candidates with numeric addresses, and c=/m= of a peer without ICE */
     size_t candidate_count;
+    struct addr address; /* of c= and m=; unset where they name no host, e.g. 0.0.0.0, a multicast group, a DNS name */
     size_t candidate_lines; /* a=candidate lines, of no use to us or not */
     bool end_of_candidates;
     struct sdp_media media[SDP_MEDIA_MAX];
@@ -81,15 +84,20 @@ struct sdp {
  * E_NOMEM with a sentence naming the line. */
 int sdp_parse(struct sdp **sp, const char *text, size_t len, struct err_text *et);
 struct sdp *sdp_free(struct sdp *s);
-/* Beyond parsing, what the gateway needs of a caller's offer: at least one audio or video m-line that it can take, ICE,
- * a fingerprint, rtcp-mux. Returns 0, or E_UNSUPPORTED / E_MALFORMED with a sentence. */
+/* Beyond parsing, what the gateway needs of a caller's offer: at least one audio or video m-line that it can take, a
+ * fingerprint, rtcp-mux; and an address when there is no ICE and we begin DTLS. Returns 0, or E_UNSUPPORTED /
+ * E_MALFORMED with a sentence. */
 int sdp_check_offer(const struct sdp *offer, struct err_text *et);
+
+/* Will the peer send ICE checks? Not without ICE, and not as a lite agent, which only answers them (RFC 8445 2.5). */
+bool sdp_has_ice(const struct sdp *s);
 
 /* The gateway's side of a description. */
 struct sdp_local {
     const struct addr *candidates; /* host candidates, the first is also in c= and m= */
     size_t candidate_count;
-    const char *ufrag, *pwd;
+    const char *ufrag, *pwd; /* NULL: without ICE, only c= and m= */
+    const char *tls_id;      /* answers an offer that has one; NULL: none */
     const char *fingerprint; /* "sha-256 AB:CD:..." ; NULL with keys */
     enum sdp_setup setup;    /* NONE with keys */
     bool trickle;            /* candidates can be trickled to this description's sender */
@@ -102,10 +110,14 @@ struct sdp_local {
     uint64_t session_id;
 };
 
-/* The answer to a caller's offer (RFC 3264, 8829 5.3): ICE-lite, one bundled transport, codecs in the caller's order;
- * directions mirrored, m-lines that cannot be taken rejected with port 0. Returns 0, E_UNSUPPORTED when no m-line is
- * left, E_NOMEM. */
+/* The answer to a caller's offer (RFC 3264, 8829 5.3): ICE-lite, or without ICE, one bundled transport, codecs in the
+ * caller's order; directions mirrored, m-lines that cannot be taken rejected with port 0. Returns 0, E_UNSUPPORTED when
+ * no m-line is left, E_NOMEM. */
 int sdp_write_answer(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et);
+
+/* The payload type of this codec in what sdp_write_answer writes: in the first audio section in which the caller
+ * listens. E_NOTFOUND when there is none. Of l only the codecs count. */
+int sdp_answer_pt(const struct sdp *offer, const struct sdp_local *l, const char *codec, uint32_t clock_hz);
 
 /* The gateway's offer to a phone, for the call that `offer` began: same codecs and payload types, the caller's
  * directions. With keys: RTP/SAVPF and a=crypto, else UDP/TLS/RTP/SAVPF and a=setup:actpass. */

@@ -16,13 +16,15 @@ struct transport {
     enum sdp_setup setup;
     struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
     size_t fingerprint_count;
+    char tls_id[256];
+    bool has_address;    /* there is a c= line */
+    struct addr address; /* of it; unset when it names no host */
 };
 
 struct parser {
     struct sdp *sdp;
     struct sdp_media *media; /* the current m-section; NULL at session level */
     struct transport session, sections[SDP_MEDIA_MAX];
-    struct addr session_address; /* of the c= line */
     enum sdp_direction session_direction;
     int line;
     bool fragment; /* of trickle ICE, no whole description */
@@ -91,6 +93,15 @@ static int attr_setup(struct parser *p, const char *v) {
         }
     }
     return complain(p, E_UNSUPPORTED, "a=setup:%.32s: actpass, active or passive is needed", v);
+}
+
+/* RFC 8842 4: 20 to 255 letters, digits, +, /, - or _. */
+static int attr_tls_id(struct parser *p, const char *v) {
+    size_t n = strspn(v, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_");
+    if (v[n] || n < 20 || n >= sizeof transport_of(p)->tls_id)
+        return complain(p, E_MALFORMED, "a=tls-id needs 20 to 255 letters, digits, +, /, - or _");
+    snprintf(transport_of(p)->tls_id, sizeof transport_of(p)->tls_id, "%s", v);
+    return 0;
 }
 
 /* "sha-256 AB:CD:..." (RFC 8122 5). A hash that we do not know is left out: another line may have one that we do. */
@@ -280,23 +291,15 @@ static const struct {
     const char *name;
     int (*parse)(struct parser *p, const char *value);
 } attrs[] = {
-    {"ice-ufrag", attr_ufrag},
-    {"ice-pwd", attr_pwd},
-    {"setup", attr_setup},
-    {"fingerprint", attr_fingerprint},
-    {"group", attr_group},
-    {"mid", attr_mid},
-    {"ice-lite", attr_ice_lite},
-    {"ice-options", attr_ice_options},
-    {"rtcp-mux", attr_rtcp_mux},
-    {"sendrecv", attr_sendrecv},
-    {"sendonly", attr_sendonly},
-    {"recvonly", attr_recvonly},
-    {"inactive", attr_inactive},
-    {"rtpmap", attr_rtpmap},
-    {"candidate", attr_candidate},
-    {"crypto", attr_crypto},
-    {"end-of-candidates", attr_end_of_candidates},
+    {"ice-ufrag", attr_ufrag},     {"ice-pwd", attr_pwd},
+    {"setup", attr_setup},         {"fingerprint", attr_fingerprint},
+    {"group", attr_group},         {"mid", attr_mid},
+    {"ice-lite", attr_ice_lite},   {"ice-options", attr_ice_options},
+    {"rtcp-mux", attr_rtcp_mux},   {"sendrecv", attr_sendrecv},
+    {"sendonly", attr_sendonly},   {"recvonly", attr_recvonly},
+    {"inactive", attr_inactive},   {"rtpmap", attr_rtpmap},
+    {"candidate", attr_candidate}, {"crypto", attr_crypto},
+    {"tls-id", attr_tls_id},       {"end-of-candidates", attr_end_of_candidates},
 };
 
 static int keep_line(struct parser *p, const char *line) {
@@ -357,6 +360,9 @@ static int parse_media(struct parser *p, const char *v) {
     m->direction = p->session_direction;
     p->media = m;
     p->sdp->media_count++;
+    const char *formats = v;
+    if (word(&formats, fmt, sizeof fmt))
+        snprintf(m->format, sizeof m->format, "%.31s", fmt);
     bool rtp = strstr(m->proto, "RTP/") != NULL;
     while (rtp && word(&v, fmt, sizeof fmt)) {
         if (!number(fmt, 127, &value))
@@ -372,16 +378,25 @@ static int parse_media(struct parser *p, const char *v) {
     return 0;
 }
 
+/* Can a datagram be sent there? */
+static bool is_host(const struct addr *a) {
+    if (a->u.sa.sa_family == AF_INET6)
+        return !IN6_IS_ADDR_UNSPECIFIED(&a->u.v6.sin6_addr) && !IN6_IS_ADDR_MULTICAST(&a->u.v6.sin6_addr);
+    uint32_t ip = ntohl(a->u.v4.sin_addr.s_addr);
+    return ip != INADDR_ANY && ip != INADDR_BROADCAST && !IN_MULTICAST(ip);
+}
+
 static int parse_connection(struct parser *p, const char *v) {
-    char net[8], family[8], address[64];
+    char net[8], family[8], address[256];
+    struct transport *t = transport_of(p);
     struct addr a;
     if (!word(&v, net, sizeof net) || !word(&v, family, sizeof family) || !word(&v, address, sizeof address))
         return complain(p, E_MALFORMED, "c= needs a network, a family and an address");
     address[strcspn(address, "/")] = 0;
-    if (addr_parse(&a, address, p->media ? p->media->port : 0) != 0)
-        return 0;
-    if (!p->media)
-        p->session_address = a;
+    t->has_address = true;
+    t->address = (struct addr){0};
+    if (addr_parse(&a, address, 0) == 0 && is_host(&a))
+        t->address = a;
     return 0;
 }
 
@@ -456,11 +471,14 @@ static void choose_transport(struct parser *p) {
     const struct transport *f = t->fingerprint_count ? t : g;
     memcpy(s->fingerprints, f->fingerprints, sizeof s->fingerprints);
     s->fingerprint_count = f->fingerprint_count;
-    if (s->media_count && !s->ice_ufrag[0] && addr_is_set(&p->session_address)) {
-        struct addr a = p->session_address;
-        addr_set_port(&a, s->media[transport_section(s)].port);
-        add_candidate(s, &a);
+    memcpy(s->tls_id, t->tls_id[0] ? t->tls_id : g->tls_id, sizeof s->tls_id);
+    const struct addr *a = t->has_address ? &t->address : &g->address; /* RFC 8866 5.7 */
+    if (s->media_count && addr_is_set(a) && s->media[transport_section(s)].port) {
+        s->address = *a;
+        addr_set_port(&s->address, s->media[transport_section(s)].port);
     }
+    if (!s->ice_ufrag[0] && addr_is_set(&s->address))
+        add_candidate(s, &s->address);
 }
 
 /* A fragment may name its credentials in any of its sections: they share one transport. */

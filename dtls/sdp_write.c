@@ -40,42 +40,54 @@ static bool in_bundle(const struct sdp *s, const struct sdp_media *m) {
     return false;
 }
 
-/* One transport serves the call: every bundled section, or else the first one. */
-static bool is_takeable(const struct sdp *offer, size_t i) {
-    const struct sdp_media *m = &offer->media[i];
+static bool is_wanted(const struct sdp *offer, const struct sdp_media *m) {
     if (!is_media(m) || !strstr(m->proto, "RTP/") || m->codec_count == 0)
         return false;
     if (offer->bundle && m->mid[0])
         return in_bundle(offer, m) && (m->port != 0 || offer->bundle_count > 1);
-    if (m->port == 0)
+    return m->port != 0;
+}
+
+/* One transport serves the call, with RTP and RTCP in it (RFC 5761): every bundled section, or else the first one. */
+static bool is_takeable(const struct sdp *offer, size_t i) {
+    const struct sdp_media *m = &offer->media[i];
+    if (!is_wanted(offer, m) || !m->rtcp_mux)
         return false;
-    for (size_t k = 0; k < i; k++)
-        if (is_media(&offer->media[k]) && offer->media[k].port != 0)
+    for (size_t k = 0; k < i && !(offer->bundle && m->mid[0]); k++)
+        if (is_wanted(offer, &offer->media[k]) && offer->media[k].rtcp_mux)
             return false;
     return true;
 }
 
 int sdp_check_offer(const struct sdp *offer, struct err_text *et) {
     bool any = false;
+    size_t without_mux = 0;
     for (size_t i = 0; i < offer->media_count; i++) {
-        bool takeable = is_takeable(offer, i);
-        any = any || takeable;
-        if (takeable && !offer->media[i].rtcp_mux)
-            return err_say(et, E_UNSUPPORTED, "m-line %zu (%s) has no a=rtcp-mux; RTP and RTCP must share one port",
-                           i + 1, offer->media[i].kind);
+        any = any || is_takeable(offer, i);
+        if (!without_mux && is_wanted(offer, &offer->media[i]) && !offer->media[i].rtcp_mux)
+            without_mux = i + 1;
     }
+    if (!any && without_mux)
+        return err_say(
+            et, E_UNSUPPORTED,
+            "m-line %zu (%s) has no a=rtcp-mux; RTP and RTCP must share one port: switch it on at the caller",
+            without_mux, offer->media[without_mux - 1].kind);
     if (!any)
         return err_say(et, E_UNSUPPORTED, "no audio or video m-line that can be taken");
-    if (!offer->ice_ufrag[0] || !offer->ice_pwd[0])
-        return err_say(et, E_UNSUPPORTED, "no a=ice-ufrag and a=ice-pwd; a caller without ICE is not supported yet");
-    if (offer->ice_lite)
-        return err_say(et, E_UNSUPPORTED,
-                       "the offer says a=ice-lite, and so are we: one side must be a full ICE agent");
+    if (!offer->ice_ufrag[0] != !offer->ice_pwd[0])
+        return err_say(et, E_MALFORMED, "a=ice-ufrag and a=ice-pwd come together, or not at all without ICE");
     if (!offer->fingerprint_count)
         return err_say(et, E_MALFORMED, "no a=fingerprint with sha-256, sha-384 or sha-512");
     if (offer->setup == SDP_SETUP_NONE)
         return err_say(et, E_MALFORMED, "no a=setup; actpass, active or passive is needed");
+    if (!sdp_has_ice(offer) && sdp_answer_setup(offer) == SDP_SETUP_ACTIVE && !addr_is_set(&offer->address))
+        return err_say(et, E_UNSUPPORTED,
+                       "no ICE, a=setup:passive, and no address in c= and m= to begin DTLS with; say a=setup:actpass");
     return 0;
+}
+
+bool sdp_has_ice(const struct sdp *s) {
+    return s->ice_ufrag[0] && s->ice_pwd[0] && !s->ice_lite;
 }
 
 static bool starts_with(const char *s, const char *prefix) {
@@ -124,7 +136,17 @@ static bool section_allowed(const struct sdp_media *m, const struct sdp_local *l
     return false;
 }
 
-static void write_codec_lines(struct buf *out, const struct sdp_media *m, const struct sdp_local *l) {
+/* RFC 8285 6: what one side only sends, the other only receives. The identifier and its direction come first. */
+static void write_extmap(struct buf *out, const char *line, bool mirror) {
+    static const char recv[] = "/recvonly ", send[] = "/sendonly ";
+    size_t n = strcspn(line, "/ ");
+    const char *rest = line + n;
+    const char *other = !mirror ? NULL : starts_with(rest, recv) ? send : starts_with(rest, send) ? recv : NULL;
+    buf_addf(out, "a=%.*s%s%s\r\n", (int)n, line, other ? other : "", other ? rest + strlen(other) : rest);
+}
+
+/* mirror: for the other side of the offer, as opposed to one that passes it on. */
+static void write_codec_lines(struct buf *out, const struct sdp_media *m, const struct sdp_local *l, bool mirror) {
     for (size_t i = 0; i < m->line_count; i++) {
         const char *line = m->lines[i];
         for (size_t k = 0; k < sizeof per_codec / sizeof *per_codec; k++) {
@@ -138,7 +160,7 @@ static void write_codec_lines(struct buf *out, const struct sdp_media *m, const 
         }
         for (size_t k = 0; k < sizeof per_section / sizeof *per_section; k++)
             if (starts_with(line, per_section[k]) && !strstr(line, mid_extension))
-                buf_addf(out, "a=%s\r\n", line);
+                write_extmap(out, line, mirror && k == 0);
     }
 }
 
@@ -158,6 +180,8 @@ static void write_candidates(struct buf *out, const struct sdp_local *l) {
 static void write_security(struct buf *out, const struct sdp_local *l) {
     if (!l->keys) {
         buf_addf(out, "a=fingerprint:%s\r\na=setup:%s\r\n", l->fingerprint, setup_names[l->setup]);
+        if (l->tls_id)
+            buf_addf(out, "a=tls-id:%s\r\n", l->tls_id);
         return;
     }
     const struct media_profile_info *info = media_profile_info(l->keys->profile);
@@ -168,17 +192,21 @@ static void write_security(struct buf *out, const struct sdp_local *l) {
 
 static void write_rejected(struct buf *out, const struct sdp_media *m) {
     buf_addf(out, "m=%s 0 %s", m->kind, m->proto);
-    if (m->codec_count)
-        buf_addf(out, " %d", m->codecs[0].pt);
-    else
-        buf_adds(out, strstr(m->proto, "SCTP") ? " webrtc-datachannel" : " 0");
+    buf_addf(out, " %s", m->format[0] ? m->format : "0");
     buf_adds(out, "\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n");
     if (m->mid[0])
         buf_addf(out, "a=mid:%s\r\n", m->mid);
 }
 
+/* RFC 3264 6.1: what the offerer only sends, we only receive. */
+static enum sdp_direction mirrored(enum sdp_direction d) {
+    return d == SDP_SENDONLY ? SDP_RECVONLY : d == SDP_RECVONLY ? SDP_SENDONLY : d;
+}
+
+/* mirror: an answer, as opposed to an offer to somebody else. */
 static void write_section(struct buf *out, const struct sdp_media *m, const struct sdp_local *l, const char *proto,
-                          enum sdp_direction direction) {
+                          bool mirror) {
+    enum sdp_direction direction = mirror ? mirrored(m->direction) : m->direction;
     buf_addf(out, "m=%s %u %s", m->kind, addr_port(&l->candidates[0]), proto);
     for (size_t i = 0; i < m->codec_count; i++)
         if (codec_allowed(m, &m->codecs[i], l))
@@ -187,13 +215,15 @@ static void write_section(struct buf *out, const struct sdp_media *m, const stru
     write_address(out, &l->candidates[0]);
     if (m->mid[0])
         buf_addf(out, "a=mid:%s\r\n", m->mid);
-    buf_addf(out, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\n", l->ufrag, l->pwd);
+    if (l->ufrag)
+        buf_addf(out, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\n", l->ufrag, l->pwd);
     write_security(out, l);
     buf_addf(out, "a=%s\r\na=rtcp-mux\r\n", direction_names[direction]);
     if (direction == SDP_SENDRECV || direction == SDP_SENDONLY)
         buf_addf(out, "a=msid:wakegate %s\r\n", m->kind);
-    write_codec_lines(out, m, l);
-    write_candidates(out, l);
+    write_codec_lines(out, m, l, mirror);
+    if (l->ufrag)
+        write_candidates(out, l);
 }
 
 static void write_head(struct buf *out, const struct sdp *offer, const struct sdp_local *l, const bool *take) {
@@ -201,7 +231,7 @@ static void write_head(struct buf *out, const struct sdp *offer, const struct sd
     bool v6 = l->candidates[0].u.sa.sa_family == AF_INET6;
     buf_addf(out, "v=0\r\no=- %" PRIu64 " 1 IN %s %s\r\ns=-\r\nt=0 0\r\n", l->session_id, v6 ? "IP6" : "IP4",
              addr_ip(ip, &l->candidates[0]));
-    if (!l->full_ice)
+    if (!l->full_ice && l->ufrag)
         buf_adds(out, "a=ice-lite\r\n");
     if (l->trickle)
         buf_adds(out, "a=ice-options:trickle\r\n");
@@ -251,11 +281,6 @@ static bool choose(bool take[static SDP_MEDIA_MAX], const struct sdp *offer, con
     return any;
 }
 
-/* RFC 3264 6.1: what the offerer only sends, we only receive. */
-static enum sdp_direction mirrored(enum sdp_direction d) {
-    return d == SDP_SENDONLY ? SDP_RECVONLY : d == SDP_RECVONLY ? SDP_SENDONLY : d;
-}
-
 int sdp_write_answer(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et) {
     bool take[SDP_MEDIA_MAX] = {0};
     if (!choose(take, offer, l))
@@ -264,11 +289,25 @@ int sdp_write_answer(struct buf *out, const struct sdp *offer, const struct sdp_
     for (size_t i = 0; i < offer->media_count; i++) {
         const struct sdp_media *m = &offer->media[i];
         if (take[i])
-            write_section(out, m, l, m->proto, mirrored(m->direction));
+            write_section(out, m, l, m->proto, true);
         else
             write_rejected(out, m);
     }
     return out->oom ? err_say(et, E_NOMEM, "out of memory") : 0;
+}
+
+int sdp_answer_pt(const struct sdp *offer, const struct sdp_local *l, const char *codec, uint32_t clock_hz) {
+    bool take[SDP_MEDIA_MAX] = {0};
+    choose(take, offer, l);
+    for (size_t i = 0; i < offer->media_count; i++) {
+        const struct sdp_media *m = &offer->media[i];
+        bool listens = m->direction == SDP_SENDRECV || m->direction == SDP_RECVONLY;
+        for (size_t k = 0; take[i] && listens && strcmp(m->kind, "audio") == 0 && k < m->codec_count; k++)
+            if (strcasecmp(m->codecs[k].name, codec) == 0 && m->codecs[k].clock_hz == clock_hz &&
+                codec_allowed(m, &m->codecs[k], l))
+                return m->codecs[k].pt;
+    }
+    return E_NOTFOUND;
 }
 
 int sdp_write_handoff(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et) {
@@ -278,7 +317,6 @@ int sdp_write_handoff(struct buf *out, const struct sdp *offer, const struct sdp
     write_head(out, offer, l, take);
     for (size_t i = 0; i < offer->media_count; i++)
         if (take[i])
-            write_section(out, &offer->media[i], l, l->keys ? "RTP/SAVPF" : "UDP/TLS/RTP/SAVPF",
-                          offer->media[i].direction);
+            write_section(out, &offer->media[i], l, l->keys ? "RTP/SAVPF" : "UDP/TLS/RTP/SAVPF", false);
     return out->oom ? err_say(et, E_NOMEM, "out of memory") : 0;
 }

@@ -76,7 +76,7 @@ static void post_call(const struct http_request *r, void *arg) {
 
 /* Reading */
 
-void api_no_call(struct calls *cs, http_id id) {
+static void no_call(struct calls *cs, http_id id) {
     http_problem(cs->http, id, 404, "not-found", NULL,
                  "no call of that id is known (or it is older than the retention)");
 }
@@ -95,7 +95,7 @@ static void on_row(int err, const struct call_row *rows, size_t count, void *arg
     if (err != 0)
         http_problem(k->calls->http, k->id, 503, "store", NULL, "the database cannot be read: %s", err_str(err));
     else if (count == 0)
-        api_no_call(k->calls, k->id);
+        no_call(k->calls, k->id);
     else
         k->reply(k->calls, k->id, &rows[0]);
     free(k);
@@ -105,7 +105,7 @@ static void read_from_store(struct calls *cs, const struct http_request *r,
                             void (*reply)(struct calls *cs, http_id id, const struct call_row *row)) {
     char id[UUID_BYTES];
     if (!uuid_valid(r->params[0])) {
-        api_no_call(cs, r->id);
+        no_call(cs, r->id);
         return;
     }
     struct reading *k = calloc(1, sizeof *k);

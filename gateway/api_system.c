@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/api_system.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* gateway/openapi.yaml, as a NUL-terminated text inside the program. */
@@ -27,10 +28,12 @@ static void get_ready(const struct http_request *r, void *arg) {
                     NULL, 0);
 }
 
-/* The workers count by themselves; what they counted since the last time is added here. */
-static void take_media_totals(const struct api_system *a) {
+/* A worker counts by itself; what it counted since the last time is added here. */
+static void take_worker_totals(const struct api_system *a, unsigned worker) {
     struct media_totals t;
-    media_totals(a->media, &t);
+    char label[32];
+    media_worker_totals(a->media, worker, &t);
+    snprintf(label, sizeof label, "worker=\"%u\"", worker);
     const struct {
         const char *name, *help;
         uint64_t value;
@@ -39,25 +42,32 @@ static void take_media_totals(const struct api_system *a) {
         {"wakegate_media_sent_packets_total", "Datagrams sent by the media workers.", t.tx_pkts},
         {"wakegate_stun_requests_total", "STUN messages received.", t.stun_requests},
         {"wakegate_stun_rejected_total", "STUN messages of no known leg, or that failed their check.", t.stun_rejected},
+        {"wakegate_stun_checked_total", "STUN messages of a known leg whose integrity was checked.", t.stun_checked},
+        {"wakegate_stun_over_budget_total", "STUN messages of a known leg refused unchecked, as too many.",
+         t.stun_over_budget},
         {"wakegate_dtls_handshakes_total", "DTLS handshakes done.", t.dtls_handshakes},
         {"wakegate_dtls_failed_total", "DTLS associations that failed.", t.dtls_failed},
         {"wakegate_media_unknown_source_packets_total", "Datagrams from addresses that no check vouches for.",
          t.unknown_source_pkts},
         {"wakegate_media_malformed_packets_total", "Datagrams of no known protocol.", t.malformed_pkts},
         {"wakegate_media_auth_failed_packets_total", "SRTP packets that failed authentication.", t.auth_failed_pkts},
+        {"wakegate_media_held_packets_total", "Packets that waited for the phone's path after the answer.",
+         t.held_pkts},
+        {"wakegate_media_ringback_packets_total", "Packets of the ringback tone sent to callers.", t.ringback_pkts},
         {"wakegate_media_events_lost_total", "Events that a worker could not hand over.", t.events_lost},
     };
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
-        struct metric *m = metrics_counter(a->metrics, counters[i].name, counters[i].help, "");
+        struct metric *m = metrics_counter(a->metrics, counters[i].name, counters[i].help, label);
         metric_add(m, counters[i].value - metric_value(m));
     }
-    metric_set(metrics_gauge(a->metrics, "wakegate_media_calls", "Calls that hold media.", ""), (int64_t)t.calls);
+    metric_set(metrics_gauge(a->metrics, "wakegate_media_calls", "Calls that hold media.", label), (int64_t)t.calls);
 }
 
 static void get_metrics(const struct http_request *r, void *arg) {
     const struct api_system *a = arg;
     struct buf out = {0};
-    take_media_totals(a);
+    for (unsigned i = 0; i < media_workers(a->media); i++)
+        take_worker_totals(a, i);
     metrics_render(a->metrics, &out);
     http_reply(a->http, r->id, 200, "text/plain; version=0.0.4; charset=utf-8", out.p ? out.p : "", out.len, NULL, 0);
     buf_free(&out);

@@ -120,6 +120,10 @@ static int check_patch(const struct call *c, const struct http_request *r) {
         http_problem_media_type(h, r->id, "accept-patch", FRAGMENT_TYPE);
         return E_UNSUPPORTED;
     }
+    if (!sdp_has_ice(c->offer)) {
+        http_problem(h, r->id, 422, "no-ice", NULL, "the caller's offer has no ICE: nothing to trickle, or to restart");
+        return E_STATE;
+    }
     if (!*r->if_match) {
         http_problem(h, r->id, 428, "precondition-required", "if-match",
                      "If-Match is needed: the ETag of the ICE session for candidates, * for an ICE restart");

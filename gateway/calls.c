@@ -108,6 +108,7 @@ void calls_remove(struct call *c) {
         HASH_DELETE(by_media, cs->by_media, c);
         c->media = 0;
     }
+    buf_wipe(&c->kept_data);
     sdp_free(c->offer);
     json_decref(c->data);
     json_decref(c->timeline);

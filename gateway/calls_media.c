@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
+#include "dtls/dtls_session.h"
 #include "gateway/calls_priv.h"
 
 #include <stdio.h>
@@ -99,11 +100,24 @@ const char *calls_attach_url(struct calls *cs, char out[static PUSH_URL_BYTES]) 
 
 /* The far leg */
 
+/* Without ICE there is one address: of the family that the caller named. */
+static size_t only_of_family(struct addr *at, size_t count, const struct addr *caller) {
+    for (size_t i = 0; i < count && addr_is_set(caller); i++) {
+        if (at[i].u.sa.sa_family == caller->u.sa.sa_family) {
+            at[0] = at[i];
+            break;
+        }
+    }
+    return count ? 1 : 0;
+}
+
 static void fill_far(struct media_far *far, const struct call *c) {
     memset(far, 0, sizeof *far);
     far->worker = c->worker;
     ice_lite_init(&far->ice);
     snprintf(far->ice.remote_ufrag, sizeof far->ice.remote_ufrag, "%s", c->offer->ice_ufrag);
+    far->plain = !sdp_has_ice(c->offer);
+    far->offered = c->offer->address;
     far->dtls_client = sdp_answer_setup(c->offer) == SDP_SETUP_ACTIVE;
     memcpy(far->fingerprints, c->offer->fingerprints, sizeof far->fingerprints);
     far->fingerprint_count = c->offer->fingerprint_count;
@@ -115,8 +129,10 @@ static int write_answer(struct buf *answer, struct call *c, const struct media_f
     struct sdp_local l = {
         .candidates = at,
         .candidate_count = candidates_of(cs, c->worker, at),
-        .ufrag = far->ice.ufrag,
-        .pwd = far->ice.pwd,
+        .ufrag = far->plain ? NULL : far->ice.ufrag,
+        .pwd = far->plain ? NULL : far->ice.pwd,
+        /* A UUID is as good as random, and stays the same for as long as the association does. */
+        .tls_id = c->offer->tls_id[0] ? c->id : NULL,
         .fingerprint = media_fingerprint(cs->d.media, c->worker),
         .setup = sdp_answer_setup(c->offer),
         .trickle = c->offer->trickle,
@@ -126,6 +142,8 @@ static int write_answer(struct buf *answer, struct call *c, const struct media_f
     };
     if (l.candidate_count == 0)
         return err_say(et, E_STATE, "this machine has no address that a caller could reach; set media.announce");
+    if (far->plain)
+        l.candidate_count = only_of_family(at, l.candidate_count, &c->offer->address);
     return sdp_write_answer(answer, c->offer, &l, et);
 }
 
@@ -140,6 +158,7 @@ int call_media_open(struct call *c, struct buf *answer, struct call_refusal *no)
         return call_refuse(no, 503, "no-media", NULL, "%s", et.s);
     if (err != 0)
         return call_refuse(no, 422, "bad-offer", "offer", "offer: %s", et.s);
+    call_ringback(c, &far);
     err = media_open(cs->d.media, &far, &c->media);
     secret_wipe(&far, sizeof far);
     if (err != 0) {
@@ -208,7 +227,7 @@ static void write_handoff(struct call *c, const struct media_keys *keys, const s
         .candidate_count = candidates_of(cs, c->worker, at),
         .ice = &c->near.ice,
         .phone_ufrag = c->near.phone_ufrag,
-        .fingerprint = media_fingerprint(cs->d.media, c->worker),
+        .fingerprint = media_call_fingerprint(cs->d.media, c->media),
         .keys = keys,
         .streams = streams,
         .codecs = c->app->codecs,
@@ -308,9 +327,11 @@ static void on_near_ice(struct call *c, const struct media_event *ev) {
 static void on_failed(struct call *c, const struct media_event *ev) {
     log_warn("media failed", log_s("call", c->id), log_s("leg", ev->u.failed.near ? "phone" : "caller"),
              log_s("error", err_str(ev->u.failed.err)));
-    call_note(
-        c, ev->at_us, "media_failed",
-        json_pack("{s:s,s:s}", "leg", ev->u.failed.near ? "phone" : "caller", "error", err_str(ev->u.failed.err)));
+    json_t *note =
+        json_pack("{s:s,s:s}", "leg", ev->u.failed.near ? "phone" : "caller", "error", err_str(ev->u.failed.err));
+    if (ev->u.failed.alert >= 0)
+        json_object_set_new(note, "alert", json_string(dtls_alert_name(ev->u.failed.alert)));
+    call_note(c, ev->at_us, "media_failed", note);
     call_step(c, CALL_IN_MEDIA_FAILED, 0);
 }
 
@@ -326,8 +347,15 @@ static void on_event(struct call *c, const struct media_event *ev) {
     case MEDIA_EV_FAR_ICE:
         call_note(c, ev->at_us, "caller_ice", NULL);
         break;
+    case MEDIA_EV_FAR_ADDRESS:
+        call_note(c, ev->at_us, "caller_address", NULL);
+        break;
     case MEDIA_EV_FAR_DTLS:
         on_far_dtls(c, ev);
+        break;
+    case MEDIA_EV_RINGBACK:
+        call_note(c, ev->at_us, "ringback",
+                  json_pack("{s:s}", "codec", ringback_codec(media_ringback(c->owner->d.media))));
         break;
     case MEDIA_EV_KEYS:
         if (c->fsm.state != CALL_ENDED)
@@ -349,7 +377,7 @@ static void on_event(struct call *c, const struct media_event *ev) {
         call_step(c, CALL_IN_TO_FAR, 0);
         break;
     case MEDIA_EV_DATA:
-        phone_send_data(c, ev->u.data.p, ev->u.data.len);
+        call_data_from_caller(c, ev->u.data.p, ev->u.data.len);
         break;
     case MEDIA_EV_PEER_CLOSED:
         call_step(c, ev->u.near ? CALL_IN_NEAR_HANGUP : CALL_IN_CALLER_HANGUP, 0);

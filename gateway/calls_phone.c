@@ -82,6 +82,7 @@ void phone_tell_handoff(struct call *c) {
     attach_write_handoff(&b, c->id, &c->near.handoff);
     send_buf(c->owner, d->ws, &b);
     note_handoff(c);
+    call_data_flush(c);
 }
 
 static void write_over(struct buf *b, const struct call *c, enum call_reason reason) {
@@ -97,11 +98,6 @@ void phone_tell_over(struct call *c, unsigned device, enum call_reason reason) {
         return;
     write_over(&b, c, reason);
     send_buf(c->owner, c->devices[device].ws, &b);
-}
-
-void phone_send_data(struct call *c, const uint8_t *p, size_t len) {
-    if (c->near.device >= 0 && c->devices[c->near.device].ws)
-        ws_send_binary(c->owner->http, c->devices[c->near.device].ws, p, len);
 }
 
 /* Joining: a phone is told of a call */
@@ -136,6 +132,7 @@ void phone_join(struct phone *p, struct call *c, unsigned device) {
     send_buf(cs, p->ws, &b);
     if (has_handoff)
         note_handoff(c);
+    call_data_flush(c);
     if (out)
         phone_tell_over(c, device, c->fsm.legs[device].out);
 }
@@ -360,22 +357,14 @@ static void on_text(ws_id ws, const char *text, size_t len, void *arg) {
     attach_msg_free(&m);
 }
 
-/* DTLS application data for the caller of the call whose media this phone has. */
 static void on_binary(ws_id ws, const uint8_t *data, size_t len, void *arg) {
     struct calls *cs = arg;
     struct phone *p = phone_by_ws(cs, ws);
-    struct call_device *d;
-    if (!p || !p->hello)
-        return;
-    DL_FOREACH(calls_of_device(cs, p->tenant, p->device), d) {
-        if (d->ws != ws || d->call->near.device != (int)d->index || !d->call->media)
-            continue;
-        /* A datagram more than the worker can take is lost, as datagrams are. */
-        if (media_data(cs->d.media, d->call->media, data, len) == E_INVAL)
-            send_error(cs, p, "data", "a binary frame is one datagram of 1 to 1100 bytes");
-        return;
-    }
-    send_error(cs, p, "data", "this connection has no call whose caller could take data");
+    int err = p && p->hello ? call_data_from_phone(cs, p, data, len) : 0;
+    if (err != 0)
+        send_error(cs, p, "data",
+                   err == E_INVAL ? "a binary frame is one datagram of 1 to 1100 bytes"
+                                  : "this connection has no call whose caller could take data");
 }
 
 static void on_open(ws_id ws, const struct addr *peer, void *arg) {

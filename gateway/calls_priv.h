@@ -5,7 +5,9 @@
  *   calls_create.c  a new call, from a request to its first push
  *   calls_push.c    pushes, their results, receipts, the ledger
  *   calls_media.c   far leg, near leg, events of the media plane
+ *   calls_ringback.c  may the caller hear a ringback tone?
  *   calls_phone.c   connections of phones (wakegate.v1)
+ *   calls_data.c   DTLS application data
  *   calls_store.c   rows, and what a restart finds
  *   idempotency.c   keys that make a repeated request harmless
  *   call_json.c     the resource documents
@@ -118,6 +120,8 @@ struct call {
     enum media_profile profile; /* of the far leg, once its handshake is done */
     struct call_near near;
     struct media_call_stats stats;
+    struct buf kept_data; /* of the caller, for a phone that is not here yet */
+    unsigned lost_data;   /* datagrams for which it had no room */
 
     bool dirty;      /* the stored document is behind */
     bool behind;     /* the store refused a row: all of them are written again */
@@ -255,6 +259,10 @@ int call_keys_taken(struct call *c, unsigned device);
 int call_near_sdp(struct call *c, unsigned device, const char *sdp, struct err_text *et);
 const char *calls_attach_url(struct calls *cs, char out[static PUSH_URL_BYTES]);
 
+/* calls_ringback.c */
+/* Whether the caller hears the ringback tone; if not, although there is one, the timeline says why. */
+void call_ringback(struct call *c, struct media_far *far);
+
 /* calls_phone.c */
 /* The device is attached and in the foreground, or on a call: a call reaches it without a push. NULL: it is not. */
 struct phone *phone_awake(const struct calls *cs, const char *tenant, const char *device);
@@ -264,9 +272,15 @@ void phone_note_state(struct calls *cs, const char *tenant, const char *device, 
 void phone_join(struct phone *p, struct call *c, unsigned device);
 void phone_tell_handoff(struct call *c);
 void phone_tell_over(struct call *c, unsigned device, enum call_reason reason);
-void phone_send_data(struct call *c, const uint8_t *p, size_t len);
 void phones_sweep(struct calls *cs, uint64_t now_ms);
 void phones_free(struct calls *cs);
+
+/* calls_data.c */
+void call_data_from_caller(struct call *c, const uint8_t *p, size_t len);
+/* The phone that gets the media is here: it gets what was kept for it. */
+void call_data_flush(struct call *c);
+/* Returns 0, E_NOTFOUND when this connection has no call whose caller could take it, E_INVAL for a bad length. */
+int call_data_from_phone(struct calls *cs, const struct phone *p, const uint8_t *data, size_t len);
 
 /* calls_store.c */
 /* Write the call as it is. cb may be NULL; it comes when the row is durable, or with the store's error. */
@@ -301,7 +315,6 @@ void api_create(struct calls *cs, const struct http_request *r, const struct cal
                 const struct call_created *how);
 
 /* api_calls.c */
-void api_no_call(struct calls *cs, http_id id);
 /* End the call as DELETE does; the reply has this status, and comes when the end is stored. */
 void api_end_call(struct call *c, http_id id, int status);
 /* The worker's figures are here: reply to the GETs that waited for them. */

@@ -97,6 +97,7 @@ void call_store_push(struct call *c, unsigned device, store_done_cb cb, void *ar
         .received_ms = l->received_ms,
         .reported_ms = l->reported_ms,
         .attached_ms = l->attached_ms,
+        .receipt_ms = l->receipt_ms,
     };
     struct writing *w = writing_new(c, cb, arg);
     submitted(c, w ? store_push_put(c->owner->d.store, &row, on_written, w) : E_NOMEM, w);
@@ -154,7 +155,8 @@ void calls_load_call(struct calls *cs, const struct call_row *row) {
 /* Nobody waits for this row's receipt or report any more. */
 void calls_load_push(struct calls *cs, const struct push_row *row) {
     struct push_row closed = *row;
-    closed.outcome = ledger_outcome_name(row->received_ms == 0 ? LEDGER_SILENT : LEDGER_VIOLATED);
+    closed.outcome =
+        ledger_outcome_name(row->receipt_ms == 0 && row->received_ms == 0 ? LEDGER_SILENT : LEDGER_VIOLATED);
     if (store_push_put(cs->d.store, &closed, NULL, NULL) != 0)
         log_error("nothing stored", log_s("call", row->call), log_s("push", row->id));
 }

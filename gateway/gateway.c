@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/api_devices.h"
+#include "gateway/api_reports.h"
 #include "gateway/api_system.h"
 #include "gateway/calls.h"
 #include "gateway/privileges.h"
@@ -22,16 +23,18 @@
 #define OPEN_FILES       66560  /* connections that base/httpd takes, and some */
 #define RETENTION_MIN_MS 120000 /* an ended call is answered for at least so long */
 
-enum { API_CALLS, API_WHIP, API_DEVICES, API_SYSTEM, APIS };
+enum { API_CALLS, API_WHIP, API_DEVICES, API_REPORTS, API_SYSTEM, APIS };
 
 struct gateway {
     const struct config *cfg;
     uv_loop_t loop;
     uv_signal_t sigterm, sigint;
-    uv_timer_t drain, prune;
+    uv_timer_t drain, prune, rotate;
+    char srtp_profiles[128]; /* in OpenSSL's list syntax */
     struct metrics *metrics;
     struct store *store;
     struct devices *devices;
+    struct ringback *ringback; /* NULL: none */
     struct media *media;
     struct push_service *pushes;
     struct seal *seal; /* NULL: the config has no key */
@@ -39,6 +42,7 @@ struct gateway {
     struct http *http;
     struct http_api apis[APIS];
     struct api_devices api_devices;
+    struct api_reports api_reports;
     struct api_system api_system;
     uint64_t drain_until_ms;
     bool ending;
@@ -104,6 +108,7 @@ static void end(struct gateway *g) {
     g->ending = true;
     uv_timer_stop(&g->drain);
     uv_close((uv_handle_t *)&g->prune, NULL);
+    uv_close((uv_handle_t *)&g->rotate, NULL);
     if (g->calls)
         calls_close(g->calls, on_calls_closed, g);
     else
@@ -145,14 +150,54 @@ static int start_pushes(struct gateway *g, struct err_text *et) {
     return err;
 }
 
+/* The profiles in OpenSSL's list syntax. */
+static void join_profiles(char *out, size_t cap, const struct config_media *m) {
+    static const enum media_profile known[CONFIG_SRTP_MAX] = {
+        [CONFIG_SRTP_AEAD_AES_128_GCM] = MEDIA_PROFILE_AEAD_AES_128_GCM,
+        [CONFIG_SRTP_AEAD_AES_256_GCM] = MEDIA_PROFILE_AEAD_AES_256_GCM,
+        [CONFIG_SRTP_AES128_CM_SHA1_80] = MEDIA_PROFILE_AES128_CM_SHA1_80};
+    size_t at = 0;
+    for (unsigned i = 0; i < m->srtp_profiles_count && at < cap; i++)
+        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ":" : "",
+                               media_profile_info(known[m->srtp_profiles[i]])->openssl);
+}
+
+int gateway_ringback(struct ringback **rp, const struct config *cfg, struct err_text *et) {
+    struct err_text why = {""};
+    *rp = NULL;
+    if (!cfg->media.ringback[0])
+        return 0;
+    int err = ringback_load(rp, cfg->media.ringback, &why);
+    return err == 0 ? 0 : err_say(et, err, "media.ringback: %s", why.s);
+}
+
 static int start_media(struct gateway *g, struct err_text *et) {
     const struct config_media *m = &g->cfg->media;
+    bool given = m->certificate_file[0];
+    join_profiles(g->srtp_profiles, sizeof g->srtp_profiles, m);
+    int err = gateway_ringback(&g->ringback, g->cfg, et);
+    if (err != 0)
+        return err;
     struct media_config mc = {.address = m->address,
                               .port = (uint16_t)m->port,
                               .workers = m->workers,
                               .calls_max = m->calls_max,
-                              .hold_ms = *m->hold_ms};
+                              .hold_ms = *m->hold_ms,
+                              .inactivity_ms = m->inactivity_s * 1000,
+                              .identity = {.certificate_file = given ? m->certificate_file : NULL,
+                                           .key_file = given ? m->key_file : NULL,
+                                           .srtp_profiles = g->srtp_profiles},
+                              .ringback = g->ringback};
     return media_start(&g->media, &mc, et);
+}
+
+static void on_rotate(uv_timer_t *t) {
+    const struct gateway *g = t->data;
+    struct err_text et = {""};
+    if (media_rotate(g->media, &et) == 0)
+        log_info("new DTLS identity", log_i("workers", media_workers(g->media)));
+    else
+        log_error("no new DTLS identity", log_s("detail", et.s));
 }
 
 static int start_calls(struct gateway *g, struct err_text *et) {
@@ -204,6 +249,7 @@ static int start_http(struct gateway *g, struct err_text *et) {
     g->apis[API_CALLS] = (struct http_api){calls_routes, calls_route_count, g->calls};
     g->apis[API_WHIP] = (struct http_api){whip_routes, whip_route_count, g->calls};
     g->apis[API_DEVICES] = (struct http_api){api_devices_routes, api_devices_route_count, &g->api_devices};
+    g->apis[API_REPORTS] = (struct http_api){api_reports_routes, api_reports_route_count, &g->api_reports};
     g->apis[API_SYSTEM] = (struct http_api){api_system_routes, api_system_route_count, &g->api_system};
     struct http_config hc = {.loop = &g->loop,
                              .config = g->cfg,
@@ -217,6 +263,7 @@ static int start_http(struct gateway *g, struct err_text *et) {
         return err;
     calls_attach_http(g->calls, g->http);
     g->api_devices = (struct api_devices){g->http, g->devices, g->cfg};
+    g->api_reports = (struct api_reports){g->http, g->store};
     g->api_system = (struct api_system){
         .http = g->http, .metrics = g->metrics, .store = g->store, .media = g->media, .pushes = g->pushes};
     return 0;
@@ -259,6 +306,11 @@ static void announce(const struct gateway *g, const char *ready_file) {
     log_info("serving", log_s("version", WAKEGATE_VERSION), log_s("api", at), log_b("tls", g->cfg->listen.tls != NULL),
              log_i("media_port", media_port(g->media, 0)), log_i("media_workers", media_workers(g->media)),
              log_i("apps", g->cfg->apps_count), log_i("routes", g->cfg->routes_count));
+    struct dtls_abilities can;
+    dtls_abilities(&can);
+    log_info("dtls", log_s("library", can.openssl), log_s("versions", can.versions), log_s("groups", can.groups),
+             log_s("srtp_profiles", g->srtp_profiles),
+             log_s("identity", g->cfg->media.certificate_file[0] ? "given" : "made"));
     FILE *f = ready_file ? fopen(ready_file, "we") : NULL;
     if (f) {
         fprintf(f, "{\"api\":\"%s\",\"media\":%u}\n", at, media_port(g->media, 0));
@@ -279,7 +331,8 @@ static void start_handles(struct gateway *g) {
     uv_signal_init(&g->loop, &g->sigint);
     uv_timer_init(&g->loop, &g->drain);
     uv_timer_init(&g->loop, &g->prune);
-    g->sigterm.data = g->sigint.data = g->drain.data = g->prune.data = g;
+    uv_timer_init(&g->loop, &g->rotate);
+    g->sigterm.data = g->sigint.data = g->drain.data = g->prune.data = g->rotate.data = g;
 }
 
 int gateway_run(const struct config *cfg, const char *ready_file, struct err_text *et) {
@@ -292,12 +345,16 @@ int gateway_run(const struct config *cfg, const char *ready_file, struct err_tex
         uv_signal_start(&g.sigterm, on_signal, SIGTERM);
         uv_signal_start(&g.sigint, on_signal, SIGINT);
         uv_timer_start(&g.prune, on_prune, PRUNE_EVERY_MS, PRUNE_EVERY_MS);
+        if (!cfg->media.certificate_file[0])
+            uv_timer_start(&g.rotate, on_rotate, cfg->media.rotate_identity_s * 1000ULL,
+                           cfg->media.rotate_identity_s * 1000ULL);
         announce(&g, ready_file);
     } else {
         end(&g);
     }
     uv_run(&g.loop, UV_RUN_DEFAULT);
     media_stop(g.media);
+    ringback_free(g.ringback);
     devices_free(g.devices);
     seal_free(g.seal);
     metrics_free(g.metrics);

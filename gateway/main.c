@@ -56,10 +56,17 @@ static int cmd_serve(const struct options *o) {
 static int cmd_check(const struct options *o) {
     struct config *c = NULL;
     struct err_text et = {""};
+    struct ringback *ringback = NULL;
     if (config_load(&c, o->config, &et) != 0) {
         fprintf(stderr, "%s\n", et.s);
         return 1;
     }
+    if (gateway_ringback(&ringback, c, &et) != 0) {
+        fprintf(stderr, "%s: %s\n", o->config, et.s);
+        config_free(c);
+        return 1;
+    }
+    ringback_free(ringback);
     printf("%s: good: %u apps, %u routes, %u tokens\n", o->config, c->apps_count, c->routes_count,
            c->auth.tokens_count);
     config_free(c);

@@ -79,12 +79,34 @@ struct push_row {
     int status;                /* of APNs; 0: no answer */
     const char *reason;
     uint64_t queued_ms, written_ms, answered_ms, received_ms, reported_ms, attached_ms;
+    uint64_t receipt_ms; /* the first receipt's arrival at the gateway */
 };
 int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg);
 typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t count, void *arg);
 /* device NULL: of all; newest first; limit 1..1000. */
 int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,
                     void *arg);
+
+/* What the ledger says as a whole. */
+enum store_group { STORE_BY_APP = 1, STORE_BY_APP_VERSION = 2, STORE_BY_OS_VERSION = 4, STORE_BY_DAY = 8 };
+struct report_query {
+    const char *tenant;                                  /* required */
+    uint64_t from_ms, to_ms;                             /* Unix; queued from, and before */
+    const char *app, *app_version, *os_version, *device; /* NULL: any */
+    unsigned groups;                                     /* enum store_group, or-ed */
+    unsigned limit;                                      /* rows */
+};
+struct report_row {
+    const char *app, *app_version, *os_version, *day; /* "" when not grouped by it; day in UTC, "2026-11-25" */
+    uint64_t pushes, accepted, receipts;
+    uint64_t must_report, must_not_report, must_report_absent;   /* as the receipts said */
+    uint64_t reported, exempt, violated, late, silent, filtered; /* outcomes */
+    uint64_t predicted_right;                                    /* of must_report and must_not_report */
+    int64_t p50_ms, p95_ms, p99_ms;                              /* written to receipt; -1: there was none */
+};
+typedef void (*store_report_cb)(int err, const struct report_row *rows, size_t count, void *arg);
+/* Latest day first. */
+int store_push_report(struct store *s, const struct report_query *q, store_report_cb cb, void *arg);
 
 /* A value that base/seal closed, by its name. Insert or replace. */
 struct sealed_row {

@@ -66,7 +66,7 @@ tidy() {
 # uninitvar: it takes the loops of utlist and uthash for mistakes; the compilers and clang-tidy look for these, too.
 check() {
   cppcheck --quiet --enable=warning,performance,portability --inline-suppr --error-exitcode=1 --std=c11 -j "$(nproc)" \
-    --suppress=missingIncludeSystem --suppress=unmatchedSuppression --suppress=uninitvar -I . -D_GNU_SOURCE base config apns dtls gateway tests/peers
+    --suppress=missingIncludeSystem --suppress=unmatchedSuppression --suppress=uninitvar -I . -D_GNU_SOURCE base config apns dtls gateway tests/peers tests/load
 }
 
 scripts() {

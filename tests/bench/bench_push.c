@@ -17,6 +17,7 @@
 #define WARM_UP_SHARE    10 /* one push in so many comes before the figures */
 #define PUSH_DEADLINE_MS 60000
 #define TICK_MS          1
+#define CONNECT_MS       1200 /* for each connection after the first: an address gets one in a good second */
 
 /* Every allocation of the process is counted; those of OpenSSL, which makes a few short ones for each TLS record,
  * apart. */
@@ -71,8 +72,9 @@ struct mark {
 struct bench {
     const char *host, *ca_file, *key_file;
     uint16_t port;
-    unsigned count, outstanding, rate, bad_per_mille;
+    unsigned count, outstanding, rate, bad_per_mille, connections;
     unsigned sent, done, accepted, refused, failed, warm_up;
+    uint64_t ready_ms; /* one connection is up; 0: not yet */
     uint64_t first_us; /* of the paced pushes */
     struct mark from, to;
     uint32_t *wait_us; /* submit to HEADERS, of accepted pushes; count of them */
@@ -158,9 +160,16 @@ static void on_timer_closed(uv_handle_t *h) {
     apns_close(b->client, on_closed, NULL);
 }
 
+/* All connections are up. */
+static bool ready(struct bench *b) {
+    if (b->ready_ms == 0 && apns_credential_ready(b->credential))
+        b->ready_ms = clock_mono_ms();
+    return b->ready_ms && clock_mono_ms() - b->ready_ms >= (uint64_t)(b->connections - 1) * CONNECT_MS;
+}
+
 static void on_tick(uv_timer_t *t) {
     struct bench *b = t->data;
-    if (b->sent == 0 && !apns_credential_ready(b->credential))
+    if (b->sent == 0 && !ready(b))
         return;
     if (b->sent == 0)
         b->first_us = clock_mono_us();
@@ -202,9 +211,9 @@ static void print(struct bench *b) {
 
 static bool options(struct bench *b, int argc, char **argv) {
     static const struct option known[] = {
-        {"host", 1, NULL, 'h'},        {"port", 1, NULL, 'p'},  {"ca", 1, NULL, 'a'},
-        {"key", 1, NULL, 'k'},         {"count", 1, NULL, 'n'}, {"rate", 1, NULL, 'r'},
-        {"outstanding", 1, NULL, 'o'}, {"bad", 1, NULL, 'b'},   {NULL, 0, NULL, 0}};
+        {"host", 1, NULL, 'h'},        {"port", 1, NULL, 'p'}, {"ca", 1, NULL, 'a'},          {"key", 1, NULL, 'k'},
+        {"count", 1, NULL, 'n'},       {"rate", 1, NULL, 'r'}, {"outstanding", 1, NULL, 'o'}, {"bad", 1, NULL, 'b'},
+        {"connections", 1, NULL, 'c'}, {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         unsigned n = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
         switch (c) {
@@ -232,15 +241,18 @@ static bool options(struct bench *b, int argc, char **argv) {
         case 'b':
             b->bad_per_mille = n;
             break;
+        case 'c':
+            b->connections = n;
+            break;
         default:
             return false;
         }
     }
-    return b->ca_file && b->key_file && b->port && b->count >= WARM_UP_SHARE && optind == argc;
+    return b->ca_file && b->key_file && b->port && b->count >= WARM_UP_SHARE && b->connections >= 1 && optind == argc;
 }
 
 int main(int argc, char **argv) {
-    static struct bench b = {.host = "localhost", .count = 100000, .outstanding = 500};
+    static struct bench b = {.host = "localhost", .count = 100000, .outstanding = 500, .connections = 1};
     struct err_text et = {""};
     char *pem;
     size_t pem_len;
@@ -248,7 +260,7 @@ int main(int argc, char **argv) {
     CRYPTO_set_mem_functions(tls_malloc, tls_realloc, tls_free);
     if (!options(&b, argc, argv)) {
         fprintf(stderr, "usage: bench-push --port N --ca FILE --key FILE [--host NAME] [--count N] [--outstanding N] "
-                        "[--rate N_PER_S] [--bad PER_MILLE]\n");
+                        "[--rate N_PER_S] [--bad PER_MILLE] [--connections N]\n");
         return 1;
     }
     b.warm_up = b.count / WARM_UP_SHARE;
@@ -269,7 +281,8 @@ int main(int argc, char **argv) {
                                                .team_id = "ABCDE12345",
                                                .key_id = "FGHIJ67890",
                                                .key_pem = pem,
-                                               .key_pem_len = pem_len};
+                                               .key_pem_len = pem_len,
+                                               .ring_connections = b.connections};
     int err = apns_credential_add(b.client, &b.credential, &cfg, &et);
     pem = secret_free(pem, pem_len);
     if (err != 0) {

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct media_keys keys = {.profile = MEDIA_PROFILE_AEAD_AES_128_GCM, .rx = {1}, .tx = {2}};
     static struct rtp_crypt *crypt;
     static struct rtp_streams streams;
-    if (!crypt && (rtp_crypt_init() != 0 || rtp_crypt_new(&crypt, &keys) != 0))
+    if (!crypt && (rtp_crypt_init(NULL) != 0 || rtp_crypt_new(&crypt, &keys) != 0))
         abort();
     if (size > DGRAM_MAX || !rtp_is_rtp_or_rtcp(data, size))
         return 0;

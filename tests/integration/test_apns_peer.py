@@ -322,7 +322,7 @@ class Answers(PeerTest):
         (429, "TooManyRequests", "ok")]
     # One more try, with the same id and the same payload; then it is refused.
     TWICE = [(403, "ExpiredProviderToken"), (429, "TooManyProviderTokenUpdates"), (500, "InternalServerError"),
-             (503, "ServiceUnavailable"), (503, "Shutdown"), (599, "")]
+             (503, "ServiceUnavailable"), (599, "")]
 
     def test_every_refusal(self):
         self.start()
@@ -353,6 +353,19 @@ class Answers(PeerTest):
                 self.assertEqual((first.header("apns-id"), first.body), (second.header("apns-id"), second.body))
                 self.peer.react = lambda push: push.answer()
                 self.leg(self.place(f"after-{status}-{reason.lower()}"), "accepted")
+
+    def test_a_server_that_shuts_down_is_left_for_another_until_the_ring_is_over(self):
+        self.start()
+        self.peer.react = lambda push: push.answer(503, "Shutdown")
+        call = self.place("down", ring_timeout_s=5)
+        over = self.stack.wait_state(call, "ended", timeout_s=15)
+        leg = self.leg(call, "rejected")  # a moment later, maybe: both have the same deadline
+        self.assertEqual((over["reason"], leg["apns_status"], leg["apns_reason"]), ("expired", 503, "Shutdown"))
+        self.assertGreater(len(self.peer.of(call)), 2)
+        self.assertEqual(len({push.connection for push in self.peer.of(call)}), len(self.peer.of(call)))
+        back = self.place("back")
+        self.peer.react = lambda push: push.answer()
+        self.leg(back, "accepted")
 
     def test_a_token_that_died_before_the_registration_is_not_given_up(self):
         self.start()

@@ -16,7 +16,7 @@ class Phone:
     """One WebSocket connection to /v1/attach."""
 
     def __init__(self, stack, device):
-        self.stack, self.device, self.ws, self.inbox = stack, device, None, []
+        self.stack, self.device, self.ws, self.inbox, self.data = stack, device, None, [], []
 
     async def dial(self, **hello):
         self.ws = await websockets.connect(f"ws://127.0.0.1:{self.stack.api_port}/v1/attach",
@@ -38,8 +38,19 @@ class Phone:
                     return self.inbox.pop(i)
             left = until - time.monotonic()
             assert left > 0, f"no {kind}; heard {self.inbox}"
-            text = await asyncio.wait_for(self.ws.recv(), left)
-            self.inbox.append(json.loads(text))
+            self.take(await asyncio.wait_for(self.ws.recv(), left))
+
+    def take(self, frame):
+        if isinstance(frame, bytes):
+            self.data.append(frame)
+        else:
+            self.inbox.append(json.loads(frame))
+
+    async def hear_data(self, timeout_s=5):
+        """The next binary frame."""
+        while not self.data:
+            self.take(await asyncio.wait_for(self.ws.recv(), timeout_s * SLOW))
+        return self.data.pop(0)
 
     async def silent(self, seconds=0.3):
         try:

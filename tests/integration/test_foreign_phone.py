@@ -145,6 +145,68 @@ class ForeignPhone(StackTest, unittest.IsolatedAsyncioTestCase):
                 media.close()
                 await phone.close()
 
+    async def test_application_data_waits_for_the_phone_and_goes_back(self):
+        name = "data"
+        token = self.register(name, "sdes")
+        caller = self.caller(name, "--data", "from the caller", "--duration-ms", str(1500 * SLOW))
+        await asyncio.to_thread(wait_for, lambda: next((c for c in self.stack.get(f"/v1/calls?callee={name}").json["calls"]
+                                                        if "caller_dtls" in [e["event"] for e in self.stack.timeline(c["id"])]), None))
+        await asyncio.sleep(0.1)  # said, long before the phone is there
+        phone, call = await self.woken(name, token)
+        handoff = await self.handoff(phone)
+        self.assertEqual(await phone.hear_data(), b"from the caller")
+        await phone.ws.send(b"from the phone")
+        media = KeyedMedia(handoff)
+        self.assertTrue(await asyncio.to_thread(media.path))
+        await phone.say("keys_taken", call=call)
+        await phone.say("answer", call=call)
+        await asyncio.to_thread(self.stack.wait_state, call, "answered", "active")
+        await asyncio.to_thread(media.talk, 2 * SLOW)
+        out, err = await asyncio.to_thread(caller.communicate)
+        self.assertEqual(caller.returncode, 0, err)
+        self.assertEqual(json.loads(out)["heard_data"], "from the phone")
+        media.close()
+        await phone.close()
+
+    async def test_keys_that_were_taken_are_nowhere_in_the_gateways_memory(self):
+        name = "erased"
+        token = self.register(name, "transfer")
+        caller = self.caller(name, "--duration-ms", str(1500 * SLOW))
+        phone, call = await self.woken(name, token)
+        handoff = await self.handoff(phone)
+        keys = [base64.b64decode(handoff[k]) for k in ("rx", "tx")]
+        needles = [k[:16] for k in keys] + [handoff[k][:20].encode() for k in ("rx", "tx")]
+        media = KeyedMedia(handoff)
+        self.assertTrue(await asyncio.to_thread(media.path))
+        self.assertTrue(await asyncio.to_thread(self.in_memory, needles))  # the search finds what is there
+        await phone.say("keys_taken", call=call)
+        await phone.say("answer", call=call)
+        await asyncio.to_thread(self.stack.wait_state, call, "answered", "active")
+        await asyncio.to_thread(media.talk, 0.5)
+        self.assertEqual(await asyncio.to_thread(self.in_memory, needles), [])
+        await asyncio.to_thread(media.talk, 1.5 * SLOW)
+        out, err = await asyncio.to_thread(caller.communicate)
+        self.assertEqual(caller.returncode, 0, err)
+        media.close()
+        await phone.close()
+
+    def in_memory(self, needles):
+        """Which of these bytes stand in the gateway's writable memory, and where."""
+        pid, found = self.stack.gateway.process.pid, []
+        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+            for line in maps:
+                span, rights, _, _, _, *name = line.split()
+                start, end = (int(x, 16) for x in span.split("-"))
+                if not rights.startswith("rw") or end - start > 1 << 30:  # the sanitizers' shadow
+                    continue
+                try:
+                    mem.seek(start)
+                    data = mem.read(end - start)
+                except OSError:
+                    continue
+                found += [(n, name, hex(start + data.index(n))) for n in needles if n in data]
+        return found
+
     async def test_aiortc_takes_the_handoff_with_dtls(self):
         name = "dtls-foreign"
         token = self.register(name, "dtls")

@@ -14,6 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LISTEN_LONGER_MS 3000
+#define LISTEN_AGAIN_MS  100
+
 enum phase {
     CREATING, /* POST is out */
     RINGING,  /* until `active` */
@@ -31,12 +34,15 @@ struct caller {
     caller_done_cb done;
     void *arg;
     char ufrag[9], pwd[33];
+    int fd;            /* no_ice: the socket that the offer names; else 0 */
+    struct addr plain; /* no_ice: what the offer says */
     struct peer_request request;
     struct peer_media *media;
     uv_timer_t look, deadline;
     unsigned open_handles; /* timers and media */
     enum phase phase;
     uint64_t requested_us;
+    unsigned longer_ms;          /* that it talks beyond duration_ms, to hear the tone */
     char remote[ADDR_STR_BYTES]; /* the candidate in use */
     struct caller_result result;
 };
@@ -70,6 +76,7 @@ static void take_report(struct caller *c) {
     r->heard_expected = peer_tone_is(r->heard_hz, c->cfg->expect_hz);
     r->rx_pkts = m->rx_pkts;
     r->tx_pkts = m->tx_pkts;
+    snprintf(r->heard_data, sizeof r->heard_data, "%s", m->heard_data);
     r->dtls_us = m->keys_us ? m->keys_us - c->requested_us : 0;
     r->first_packet_us = m->first_rx_us ? m->first_rx_us - c->requested_us : 0;
 }
@@ -89,6 +96,8 @@ static void judge(struct caller *c) {
                  r->rx_pkts);
         else if (cfg->expect_hz > 0 && !r->heard_expected)
             fail(c, "a tone of %.0f Hz was expected, and %.0f Hz was heard", cfg->expect_hz, r->heard_hz);
+        if (cfg->ringback_hz > 0 && !r->heard_ringback)
+            fail(c, "a ringback tone of %.0f Hz was expected, and not heard", cfg->ringback_hz);
     }
     r->ok = !r->failure.s[0];
 }
@@ -100,6 +109,8 @@ static void one_closed(void *of) {
     struct caller_result result = c->result;
     caller_done_cb done = c->done;
     void *arg = c->arg;
+    if (c->fd > 0)
+        close(c->fd);
     free(c);
     done(&result, arg);
     json_decref(result.timeline);
@@ -140,6 +151,25 @@ static const struct addr *usable_candidate(const struct sdp *answer) {
     return NULL;
 }
 
+/* Without ICE the address is in the offer, so the socket comes first. */
+static int bind_plain(struct caller *c) {
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+    const struct addr *a = &c->cfg->address;
+    int fd = socket(a->u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return E_IO;
+    if (bind(fd, &a->u.sa, addr_len(a)) != 0 || getsockname(fd, (struct sockaddr *)&bound, &len) != 0) {
+        close(fd);
+        return E_IO;
+    }
+    c->fd = fd;
+    addr_from_sockaddr(&c->plain, (struct sockaddr *)&bound);
+    if (addr_is_set(&c->cfg->claim))
+        c->plain = c->cfg->claim;
+    return 0;
+}
+
 static int start_media(struct caller *c, const struct sdp *answer, struct err_text *et) {
     const struct addr *remote = usable_candidate(answer);
     struct peer_endpoint_params params = {
@@ -147,6 +177,8 @@ static int start_media(struct caller *c, const struct sdp *answer, struct err_te
         .local_pwd = c->pwd,
         .remote_ufrag = answer->ice_ufrag,
         .remote_pwd = answer->ice_pwd,
+        .plain = c->cfg->no_ice,
+        .fd = c->fd,
         /* RFC 5763 5: whoever is active sends the ClientHello. */
         .dtls = answer->setup == SDP_SETUP_ACTIVE ? PEER_DTLS_SERVER : PEER_DTLS_CLIENT,
         .identity = c->cfg->identity,
@@ -157,6 +189,8 @@ static int start_media(struct caller *c, const struct sdp *answer, struct err_te
         return err_say(et, E_UNSUPPORTED, "the answer has no candidate that can be reached from here");
     if (answer->setup == SDP_SETUP_ACTPASS || answer->setup == SDP_SETUP_NONE || answer->setup == c->cfg->setup)
         return err_say(et, E_MALFORMED, "the answer's a=setup does not fit the offer's");
+    if (!c->cfg->no_ice != !!answer->ice_ufrag[0])
+        return err_say(et, E_MALFORMED, "the answer's ICE attributes do not fit the offer's");
     params.remote = *remote;
     params.more = remote + 1;
     params.more_count = answer->candidate_count - (size_t)(params.more - answer->candidates);
@@ -166,6 +200,7 @@ static int start_media(struct caller *c, const struct sdp *answer, struct err_te
         return err;
     c->open_handles++;
     peer_media_play(c->media);
+    peer_media_say(c->media, c->cfg->say);
     return 0;
 }
 
@@ -236,10 +271,22 @@ static void hang_up(struct caller *c) {
     uv_timer_start(&c->deadline, on_deadline, c->cfg->timeout_ms, 0);
 }
 
+/* A machine that stands still for a moment makes the tone late, and it takes half a second to be told. */
+static bool listens_on(struct caller *c) {
+    double expect_hz = c->cfg->expect_hz;
+    if (!c->media || expect_hz == 0 || c->longer_ms >= LISTEN_LONGER_MS ||
+        peer_tone_is(peer_media_heard_hz(c->media), expect_hz))
+        return false;
+    c->longer_ms += LISTEN_AGAIN_MS;
+    uv_timer_start(&c->deadline, on_deadline, LISTEN_AGAIN_MS, 0);
+    return true;
+}
+
 static void on_deadline(uv_timer_t *t) {
     struct caller *c = t->data;
     if (c->phase == TALKING) {
-        hang_up(c);
+        if (!listens_on(c))
+            hang_up(c);
         return;
     }
     fail_late(c);
@@ -322,6 +369,9 @@ static void advance(struct caller *c) {
 
 static void on_look(uv_timer_t *t) {
     struct caller *c = t->data;
+    if (c->cfg->ringback_hz > 0 && c->media && !c->result.answered &&
+        peer_tone_is(peer_media_heard_hz(c->media), c->cfg->ringback_hz))
+        c->result.heard_ringback = true;
     if (media_failed(c))
         end_call(c);
     else if (!c->request.busy)
@@ -361,6 +411,7 @@ static json_t *call_body(struct caller *c) {
     struct caller_offer o = {
         .ufrag = random_alnum(c->ufrag, sizeof c->ufrag - 1),
         .pwd = random_alnum(c->pwd, sizeof c->pwd - 1),
+        .plain = cfg->no_ice ? &c->plain : NULL,
         .fingerprint = dtls_identity_fingerprint(cfg->identity),
         .setup = cfg->setup,
         .first = cfg->codec,
@@ -380,6 +431,10 @@ int caller_start(struct caller **cp, uv_loop_t *loop, const struct caller_config
     c->cfg = cfg;
     c->done = done;
     c->arg = arg;
+    if (cfg->no_ice && !cfg->no_media && bind_plain(c) != 0) {
+        free(c);
+        return E_IO;
+    }
     uv_timer_init(loop, &c->look);
     uv_timer_init(loop, &c->deadline);
     c->look.data = c->deadline.data = c;

@@ -10,6 +10,7 @@
 #include "dtls/sdp.h"
 #include "tests/peers/peer_audio.h"
 #include "tests/peers/peer_http.h"
+#include "tests/peers/peer_media.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -27,11 +28,16 @@ struct caller_config {
     const char *callee, *handle, *name;
     bool no_media;                  /* POST without an offer: the call only rings */
     struct dtls_identity *identity; /* with media; shared by all callers of the loop */
+    bool no_ice;                    /* as a PBX: an address in c= and m=, no checks */
+    struct addr address;            /* no_ice: where the socket is bound, port 0: any */
+    struct addr claim;              /* no_ice: what the offer says instead, as behind a NAT; unset: the socket's own */
     enum sdp_setup setup;           /* of the offer: ACTPASS, ACTIVE, PASSIVE */
     enum peer_codec codec;
     double tone_hz, expect_hz; /* expect_hz 0: any packets will do */
+    double ringback_hz;        /* to be heard before the answer; 0: does not matter */
+    const char *say;           /* over DTLS, beside the media; NULL: nothing */
     enum caller_hangup hangup;
-    unsigned duration_ms; /* after `active`; a tone needs half a second to be heard */
+    unsigned duration_ms; /* after `active`; up to 3 s longer until expect_hz is heard, which takes half a second */
     unsigned timeout_ms;  /* for the call to become active, and again for its end */
     unsigned look_ms;     /* how often the call is asked for */
     bool timeline;        /* fetch it at the end */
@@ -43,8 +49,9 @@ struct caller_result {
     char id[UUID_BYTES], state[16], reason[32];
     bool answered, active;
     double heard_hz;
-    bool heard_expected;
+    bool heard_expected, heard_ringback;
     uint64_t rx_pkts, tx_pkts;
+    char heard_data[PEER_DATA_BYTES];              /* the latest that came over DTLS */
     uint64_t created_us, dtls_us, first_packet_us; /* from the request to its 201, to the end of the handshake, to the
                                                       first packet heard; 0: never */
     json_t *timeline;                              /* NULL: none */

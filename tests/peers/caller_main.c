@@ -27,13 +27,18 @@ static const char usage[] =
     "  --callee NAME           whom to call\n"
     "  --handle H, --name N    who calls (+15550100, \"Ward 3\")\n"
     "  --tone HZ (440), --expect-tone HZ (880; 0: any packets will do)\n"
+    "  --expect-ringback HZ    a tone that has to be heard before the answer (0: it does not matter)\n"
     "  --codec pcmu|opus       (pcmu)\n"
     "  --setup actpass|active|passive  the offer's a=setup (actpass)\n"
     "  --profile gcm128|gcm256|cm80    offer this SRTP profile alone (default: all)\n"
     "  --duration-ms N         how long to talk once the call is active (2000)\n"
     "  --hangup delete|dtls|never      end the call over REST, by close_notify, or leave it to the callee (delete)\n"
     "  --timeout-ms N          for the call to become active (60000)\n"
+    "  --data TEXT             say this over DTLS, beside the media; with --json, what comes back is told\n"
     "  --no-media              no offer: the call only rings\n"
+    "  --no-ice                offer as a PBX does: an address, no ICE\n"
+    "  --address IP            with --no-ice: where the socket is bound (127.0.0.1)\n"
+    "  --claim HOST:PORT       with --no-ice: what the offer says instead of the socket's address, as behind a NAT\n"
     "  --timeline              print the call's timeline\n"
     "  --json                  one JSON line for each call at its end\n"
     "  --calls N (1), --rate PER_S (0: as fast as they end), --concurrent N (1; with --rate: no limit)\n"
@@ -44,7 +49,7 @@ struct program {
     uv_signal_t sigterm, sigint;
     uv_timer_t pace;
     struct caller_config cfg;
-    const char *api, *token_file;
+    const char *api, *token_file, *address, *claim;
     bool json, stopping;
     double rate_per_s;
     unsigned calls, concurrent;
@@ -106,7 +111,8 @@ static void start_due(struct program *p) {
     }
     while (!p->stopping && p->started < due && p->running < p->concurrent) {
         if (!start_one(p)) {
-            err_say(&p->totals.first_failure, E_NOMEM, "out of memory");
+            err_say(&p->totals.first_failure, E_IO,
+                    "a call could not be begun: out of memory, or --address is not ours");
             p->stopping = true;
         }
     }
@@ -144,13 +150,18 @@ static bool parse(struct program *p, int argc, char **argv) {
         {"name", PEER_OPTION_TEXT, &cfg->name, NULL},
         {"tone", PEER_OPTION_REAL, &cfg->tone_hz, NULL},
         {"expect-tone", PEER_OPTION_REAL, &cfg->expect_hz, NULL},
+        {"expect-ringback", PEER_OPTION_REAL, &cfg->ringback_hz, NULL},
         {"codec", PEER_OPTION_CHOICE, &codec, codecs},
         {"setup", PEER_OPTION_CHOICE, &setup, setups},
         {"profile", PEER_OPTION_CHOICE, &p->profile, profiles},
         {"duration-ms", PEER_OPTION_NUMBER, &cfg->duration_ms, NULL},
         {"hangup", PEER_OPTION_CHOICE, &hangup, hangups},
         {"timeout-ms", PEER_OPTION_NUMBER, &cfg->timeout_ms, NULL},
+        {"data", PEER_OPTION_TEXT, &cfg->say, NULL},
         {"no-media", PEER_OPTION_FLAG, &cfg->no_media, NULL},
+        {"no-ice", PEER_OPTION_FLAG, &cfg->no_ice, NULL},
+        {"address", PEER_OPTION_TEXT, &p->address, NULL},
+        {"claim", PEER_OPTION_TEXT, &p->claim, NULL},
         {"timeline", PEER_OPTION_FLAG, &cfg->timeline, NULL},
         {"json", PEER_OPTION_FLAG, &p->json, NULL},
         {"calls", PEER_OPTION_NUMBER, &p->calls, NULL},
@@ -177,6 +188,12 @@ static int prepare(struct program *p, struct err_text *et) {
         return err_say(et, E_INVAL, "--calls: 1 to %u calls can be placed", CALLS_MAX);
     if (cfg->no_media && cfg->hangup == CALLER_CLOSES_DTLS)
         return err_say(et, E_INVAL, "--hangup dtls: there is no DTLS with --no-media");
+    if ((p->address || p->claim) && !cfg->no_ice)
+        return err_say(et, E_INVAL, "--address and --claim: they belong to --no-ice");
+    if (addr_parse(&cfg->address, p->address ? p->address : "127.0.0.1", 0) != 0)
+        return err_say(et, E_INVAL, "--address: \"%s\" is not an IP address", p->address);
+    if (p->claim && addr_parse_hostport(&cfg->claim, p->claim) != 0)
+        return err_say(et, E_INVAL, "--claim: \"%s\" is not an address and a port, e.g. 192.0.2.1:4000", p->claim);
     cfg->look_ms = p->calls > 1 ? LOOK_LOAD_MS : LOOK_MS;
     if (p->concurrent == 0)
         p->concurrent = p->rate_per_s > 0 ? p->calls : 1;
@@ -240,9 +257,8 @@ int main(int argc, char **argv) {
     log_service("caller");
     if (!parse(&p, argc, argv))
         return p.status;
-    if (prepare(&p, &et) == 0) {
-        /* libsrtp tests itself when it starts, which takes longer than a handshake: not within a call. */
-        rtp_crypt_init();
+    /* libsrtp tests itself when it starts, which takes longer than a handshake: not within a call. */
+    if (prepare(&p, &et) == 0 && rtp_crypt_init(&et) == 0) {
         run(&p);
         rtp_crypt_shutdown();
         conclude(&p);

@@ -91,6 +91,10 @@ void caller_print_json(FILE *out, const struct caller_result *r) {
                   "ok", r->ok, "heard_hz", r->heard_hz, "heard_expected", r->heard_expected, "rx_pkts",
                   (json_int_t)r->rx_pkts, "tx_pkts", (json_int_t)r->tx_pkts, "created_ms", ms_or_null(r->created_us),
                   "dtls_ms", ms_or_null(r->dtls_us), "first_packet_ms", ms_or_null(r->first_packet_us));
+    if (r->heard_ringback)
+        json_object_set_new(o, "heard_ringback", json_true());
+    if (r->heard_data[0])
+        json_object_set_new(o, "heard_data", json_string(r->heard_data));
     if (!r->ok)
         json_object_set_new(o, "failure", json_string(r->failure.s));
     print_line(out, o);

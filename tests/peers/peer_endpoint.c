@@ -8,6 +8,7 @@
 #include "dtls/rtp_crypt.h"
 #include "dtls/stun_msg.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ struct peer_endpoint {
     char local_ufrag[64], local_pwd[64], remote_ufrag[257], remote_pwd[257];
     uint64_t tie_breaker, next_check_ms;
     uint8_t txid[STUN_TXID_BYTES];
-    bool check_open, path_up;
+    bool plain, check_open, path_up;
     enum peer_dtls role;
     struct dtls_identity *identity;
     struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
@@ -81,6 +82,15 @@ static int start_dtls(struct peer_endpoint *e, uint64_t now_ms) {
     return err == 0 ? dtls_session_start(e->dtls, now_ms) : err;
 }
 
+static int note_local(struct peer_endpoint *e) {
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+    if (getsockname(e->fd, (struct sockaddr *)&bound, &len) != 0)
+        return E_IO;
+    addr_from_sockaddr(&e->local, (struct sockaddr *)&bound);
+    return 0;
+}
+
 static int open_socket(struct peer_endpoint *e) {
     bool v6 = e->remote.u.sa.sa_family == AF_INET6, anywhere = false;
     struct addr any;
@@ -90,12 +100,7 @@ static int open_socket(struct peer_endpoint *e) {
     e->fd = socket(any.u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (e->fd < 0 || bind(e->fd, &any.u.sa, addr_len(&any)) != 0)
         return E_IO;
-    struct sockaddr_storage bound;
-    socklen_t len = sizeof bound;
-    if (getsockname(e->fd, (struct sockaddr *)&bound, &len) != 0)
-        return E_IO;
-    addr_from_sockaddr(&e->local, (struct sockaddr *)&bound);
-    return 0;
+    return note_local(e);
 }
 
 void peer_endpoint_set_remote(struct peer_endpoint *e, const struct peer_endpoint_params *p) {
@@ -117,7 +122,7 @@ void peer_endpoint_set_remote(struct peer_endpoint *e, const struct peer_endpoin
 int peer_endpoint_new(struct peer_endpoint **ep, const struct peer_endpoint_params *p,
                       const struct peer_endpoint_ops *ops, void *arg) {
     struct peer_endpoint *e = calloc(1, sizeof *e);
-    if (!e || rtp_crypt_init() != 0) {
+    if (!e || rtp_crypt_init(NULL) != 0) {
         free(e);
         return E_NOMEM;
     }
@@ -126,10 +131,13 @@ int peer_endpoint_new(struct peer_endpoint **ep, const struct peer_endpoint_para
     e->arg = arg;
     e->identity = p->identity;
     random_bytes(&e->tie_breaker, sizeof e->tie_breaker);
-    snprintf(e->local_ufrag, sizeof e->local_ufrag, "%s", p->local_ufrag);
-    snprintf(e->local_pwd, sizeof e->local_pwd, "%s", p->local_pwd);
+    snprintf(e->local_ufrag, sizeof e->local_ufrag, "%s", p->local_ufrag ? p->local_ufrag : "");
+    snprintf(e->local_pwd, sizeof e->local_pwd, "%s", p->local_pwd ? p->local_pwd : "");
     peer_endpoint_set_remote(e, p);
-    int err = open_socket(e);
+    e->plain = p->plain;
+    if (p->fd > 0)
+        e->fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
+    int err = p->fd > 0 ? note_local(e) : open_socket(e);
     if (err != 0) {
         peer_endpoint_free(e);
         return err;
@@ -237,8 +245,9 @@ static void take_stun(struct peer_endpoint *e, const uint8_t *p, size_t len, con
 
 static void take_rtp(struct peer_endpoint *e, uint8_t *p, size_t len) {
     bool rtcp = rtp_is_rtcp(p, len);
-    if (e->crypt && rtp_crypt_unprotect(e->crypt, p, &len, rtcp) == 0 && !rtcp && e->ops.rtp)
-        e->ops.rtp(p, len, e->arg);
+    void (*take)(const uint8_t *, size_t, void *) = rtcp ? e->ops.rtcp : e->ops.rtp;
+    if (e->crypt && rtp_crypt_unprotect(e->crypt, p, &len, rtcp) == 0 && take)
+        take(p, len, e->arg);
 }
 
 void peer_endpoint_on_readable(struct peer_endpoint *e, uint64_t now_ms) {
@@ -265,8 +274,19 @@ void peer_endpoint_on_readable(struct peer_endpoint *e, uint64_t now_ms) {
     }
 }
 
+/* Without ICE the path is there as soon as the other side's address is known. */
+static void begin_plain(struct peer_endpoint *e, uint64_t now_ms) {
+    e->path_up = true;
+    if (e->ops.path_up)
+        e->ops.path_up(e->arg);
+    if (e->role == PEER_DTLS_CLIENT)
+        start_dtls(e, now_ms);
+}
+
 void peer_endpoint_tick(struct peer_endpoint *e, uint64_t now_ms) {
-    if (addr_is_set(&e->remote) && e->remote_ufrag[0] && now_ms >= e->next_check_ms) {
+    if (e->plain && !e->path_up && addr_is_set(&e->remote))
+        begin_plain(e, now_ms);
+    if (!e->plain && addr_is_set(&e->remote) && e->remote_ufrag[0] && now_ms >= e->next_check_ms) {
         send_check(e);
         e->next_check_ms = now_ms + CHECK_EVERY_MS;
     }
@@ -279,10 +299,14 @@ int peer_endpoint_send_rtp(struct peer_endpoint *e, const uint8_t *p, size_t len
     if (!e->crypt || !e->path_up || len + RTP_CRYPT_TRAILER_BYTES > sizeof out)
         return E_STATE;
     memcpy(out, p, len);
-    int err = rtp_crypt_protect(e->crypt, out, &len, false);
+    int err = rtp_crypt_protect(e->crypt, out, &len, rtp_is_rtcp(p, len));
     if (err == 0)
         send_to_remote(e, out, len);
     return err;
+}
+
+int peer_endpoint_send_data(struct peer_endpoint *e, const uint8_t *p, size_t len) {
+    return e->dtls ? dtls_session_write(e->dtls, p, len) : E_STATE;
 }
 
 void peer_endpoint_set_rx_roc(struct peer_endpoint *e, uint32_t ssrc, uint32_t roc) {

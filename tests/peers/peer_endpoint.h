@@ -24,6 +24,8 @@ struct peer_endpoint_params {
     struct addr remote;                    /* where the checks go; unset: later */
     const struct addr *more;               /* further candidates: checks go round, the first that answers is used */
     size_t more_count;
+    bool plain; /* no ICE: no checks, the path is up at once */
+    int fd;     /* a bound UDP socket, duplicated; 0: make one */
     enum peer_dtls dtls;
     struct dtls_identity *identity; /* with DTLS; must outlive the endpoint */
     const struct sdp_fingerprint *fingerprints;
@@ -37,6 +39,7 @@ struct peer_endpoint_ops { /* each may be NULL */
     void (*rtp)(const uint8_t *p, size_t len, void *arg); /* one plain RTP packet */
     void (*data)(const uint8_t *p, size_t len, void *arg);
     void (*closed)(int err, void *arg);
+    void (*rtcp)(const uint8_t *p, size_t len, void *arg); /* one plain RTCP packet */
 };
 
 struct peer_endpoint;
@@ -59,8 +62,10 @@ struct addr peer_endpoint_local(const struct peer_endpoint *e);
 void peer_endpoint_on_readable(struct peer_endpoint *e, uint64_t now_ms);
 /* Every 20 ms: checks, consent, DTLS timers. */
 void peer_endpoint_tick(struct peer_endpoint *e, uint64_t now_ms);
-/* Protect and send one plain RTP packet. Returns 0, E_STATE before keys and path are there. */
+/* Protect and send one plain RTP or RTCP packet. Returns 0, E_STATE before keys and path are there. */
 int peer_endpoint_send_rtp(struct peer_endpoint *e, const uint8_t *p, size_t len);
+/* One datagram of application data. Returns 0, E_STATE before the handshake is done, else as dtls_session_write. */
+int peer_endpoint_send_data(struct peer_endpoint *e, const uint8_t *p, size_t len);
 /* Send any bytes as they are, for hostile tests. */
 void peer_endpoint_send_raw(struct peer_endpoint *e, const uint8_t *p, size_t len);
 void peer_endpoint_set_rx_roc(struct peer_endpoint *e, uint32_t ssrc, uint32_t roc);

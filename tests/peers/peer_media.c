@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "tests/peers/peer_audio.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ struct peer_media {
     uv_timer_t tick;
     unsigned open_handles;
     bool playing;
+    const char *say; /* NULL: nothing, or said */
     struct peer_media_report report;
     void (*closed)(void *arg);
     void *arg;
@@ -59,6 +61,11 @@ static void on_rtp(const uint8_t *p, size_t len, void *arg) {
         peer_meter_packet(m->meter, codec, p, len);
 }
 
+static void on_data(const uint8_t *p, size_t len, void *arg) {
+    struct peer_media *m = arg;
+    snprintf(m->report.heard_data, sizeof m->report.heard_data, "%.*s", (int)len, (const char *)p);
+}
+
 static void on_dtls_closed(int err, void *arg) {
     struct peer_media *m = arg;
     m->report.closed = true;
@@ -76,6 +83,8 @@ static void on_tick(uv_timer_t *t) {
     struct peer_media *m = t->data;
     uint8_t packet[PEER_AUDIO_PACKET_BYTES];
     peer_endpoint_tick(m->endpoint, clock_mono_ms());
+    if (m->say && peer_endpoint_send_data(m->endpoint, (const uint8_t *)m->say, strlen(m->say)) == 0)
+        m->say = NULL;
     if (!m->playing || !m->tone)
         return;
     size_t len = peer_tone_packet(m->tone, packet);
@@ -102,7 +111,7 @@ static void start_handles(struct peer_media *m, uv_loop_t *loop) {
 int peer_media_new(struct peer_media **mp, uv_loop_t *loop, const struct sdp *remote,
                    const struct peer_endpoint_params *params, double tone_hz, struct err_text *et) {
     static const struct peer_endpoint_ops ops = {
-        .path_up = on_path_up, .keys_up = on_keys_up, .rtp = on_rtp, .closed = on_dtls_closed};
+        .path_up = on_path_up, .keys_up = on_keys_up, .rtp = on_rtp, .data = on_data, .closed = on_dtls_closed};
     struct peer_media *m = calloc(1, sizeof *m);
     if (!m)
         return err_say(et, E_NOMEM, "out of memory");
@@ -124,6 +133,10 @@ int peer_media_new(struct peer_media **mp, uv_loop_t *loop, const struct sdp *re
 
 void peer_media_play(struct peer_media *m) {
     m->playing = true;
+}
+
+void peer_media_say(struct peer_media *m, const char *text) {
+    m->say = text;
 }
 
 struct peer_endpoint *peer_media_endpoint(struct peer_media *m) {

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#define PEER_DATA_BYTES 64
+
 struct peer_media;
 
 struct peer_media_report {
@@ -22,6 +24,7 @@ struct peer_media_report {
     int closed_err;
     uint64_t keys_us, first_rx_us; /* monotonic; 0: not yet */
     uint64_t rx_pkts, tx_pkts;
+    char heard_data[PEER_DATA_BYTES]; /* the latest application data, as text */
 };
 
 /* Opens the endpoint. remote: the other side's description; its audio codecs and payload types are copied, and the
@@ -31,6 +34,8 @@ int peer_media_new(struct peer_media **mp, uv_loop_t *loop, const struct sdp *re
                    const struct peer_endpoint_params *params, double tone_hz, struct err_text *et);
 /* Send the tone from now on, as soon as path and keys are there. */
 void peer_media_play(struct peer_media *m);
+/* Say this over DTLS, once, as soon as the handshake is done. text outlives m. */
+void peer_media_say(struct peer_media *m, const char *text);
 /* Borrowed, as long as m. */
 struct peer_endpoint *peer_media_endpoint(struct peer_media *m);
 /* What happened so far; borrowed, and kept up to date, as long as m. */

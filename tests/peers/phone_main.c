@@ -142,12 +142,12 @@ int main(int argc, char **argv) {
         fputs("wakegate-phone: --sim, --api, --api-token-file, --device and --user are needed; see --help\n", stderr);
         return 1;
     }
-    if (peer_http_init(&cfg.api, api, token_file, cfg.ca_file, &et) != 0) {
+    /* libsrtp tests itself, which takes longer than a handshake: not within a call. */
+    if (peer_http_init(&cfg.api, api, token_file, cfg.ca_file, &et) != 0 || rtp_crypt_init(&et) != 0) {
         fprintf(stderr, "wakegate-phone: %s\n", et.s);
         return 1;
     }
     signal(SIGPIPE, SIG_IGN);
-    rtp_crypt_init(); /* libsrtp tests itself, which takes longer than a handshake: not within a call */
     uv_loop_init(&p.loop);
     uv_signal_init(&p.loop, &p.sigterm);
     uv_signal_init(&p.loop, &p.sigint);

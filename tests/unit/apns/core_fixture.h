@@ -48,8 +48,6 @@ struct peer {
     enum apns_lane lane;
     bool connected, deaf, goaway; /* deaf: reads nothing, says nothing */
     struct request *last;         /* whose headers are coming */
-    char bearer[300];
-    uint64_t bearer_ms;
     char body[128];
     size_t body_at;
 };
@@ -75,7 +73,7 @@ struct world {
     struct apns_time now;
     unsigned addresses, ring_connections, hedge_ms;
     uint32_t streams_max;
-    bool refuse_connects, model;
+    bool refuse_connects;
     struct peer *peers[PEERS_MAX];
     unsigned peer_count;
     struct request *requests;
@@ -83,8 +81,8 @@ struct world {
     struct result *results;
     void (*react)(struct world *w, struct request *r);
     unsigned alarms[APNS_ALARM_BUG + 1];
-    unsigned many_updates, expired; /* by the model of APNs */
-    unsigned counter, kinds;        /* for reactions */
+    unsigned counter, kinds; /* for reactions */
+    void *arg;
 };
 
 static inline uint64_t now_ms(const struct world *w) {
@@ -158,45 +156,12 @@ static inline int peer_on_header(nghttp2_session *h2, const nghttp2_frame *f, co
     return 0;
 }
 
-static inline uint64_t minted_s(const char *bearer) {
-    uint8_t claims[128] = "";
-    const char *dot = strchr(bearer, '.'), *end = dot ? strchr(dot + 1, '.') : NULL;
-    assert_non_null(end);
-    assert_true(b64url_decode(claims, sizeof claims - 1, dot + 1, (size_t)(end - dot - 1)) > 0);
-    const char *iat = strstr((char *)claims, "\"iat\":");
-    assert_non_null(iat);
-    return strtoull(iat + 6, NULL, 10);
-}
-
-/* What APNs says of provider tokens: an hour, and no other one on a connection within 20 minutes. */
-static inline bool model_refuses(struct request *r) {
-    struct peer *p = r->peer;
-    struct world *w = p->w;
-    if (w->now.wall_ms / 1000 - minted_s(r->bearer) > 3600) {
-        w->expired++;
-        respond(r, 403, "ExpiredProviderToken");
-        return true;
-    }
-    if (strcmp(p->bearer, r->bearer) != 0) {
-        if (p->bearer[0] && now_ms(w) - p->bearer_ms < 20ULL * 60 * 1000) {
-            w->many_updates++;
-            respond(r, 429, "TooManyProviderTokenUpdates");
-            return true;
-        }
-        memcpy(p->bearer, r->bearer, sizeof p->bearer);
-        p->bearer_ms = now_ms(w);
-    }
-    return false;
-}
-
 static inline int peer_on_frame(nghttp2_session *h2, const nghttp2_frame *f, void *arg) {
     struct peer *p = arg;
     struct request *r = nghttp2_session_get_stream_user_data(h2, f->hd.stream_id);
     if (r && f->hd.type == NGHTTP2_RST_STREAM)
         r->reset = true;
     if (!r || !(f->hd.flags & NGHTTP2_FLAG_END_STREAM) || f->hd.type == NGHTTP2_RST_STREAM)
-        return 0;
-    if (p->w->model && model_refuses(r))
         return 0;
     if (p->w->react)
         p->w->react(p->w, r);

@@ -48,6 +48,21 @@ static void one_address_gets_one_connect_in_a_second(void **state) {
                             w->peers[k]->dialled_ms >= w->peers[i]->dialled_ms + APNS_CONNECT_MIN_MS);
 }
 
+static void apps_share_the_limit_of_an_address(void **state) {
+    struct world *w = *state;
+    w->addresses = 2;
+    for (unsigned i = 0; i < 3; i++)
+        world_credential(w, "another");
+    advance(w, 10000);
+    assert_int_equal(w->peer_count, 8);
+    assert_int_equal(alive(w, APNS_LANE_RING), 8);
+    for (unsigned i = 0; i < w->peer_count; i++)
+        for (unsigned k = 0; k < i; k++)
+            if (w->peers[i]->address == w->peers[k]->address)
+                assert_true(w->peers[i]->dialled_ms >= w->peers[k]->dialled_ms + 1000 ||
+                            w->peers[k]->dialled_ms >= w->peers[i]->dialled_ms + 1000);
+}
+
 static void a_server_that_is_away_is_asked_ever_less_often(void **state) {
     struct world *w = *state;
     w->refuse_connects = true;
@@ -164,6 +179,33 @@ static void a_ring_without_an_answer_is_hedged_after_300_ms(void **state) {
     assert_int_equal(times(w, 0), 2);
 }
 
+static void an_answer_after_700_s_is_taken_and_holds_up_nothing(void **state) {
+    struct world *w = *state;
+    world_stop(w);
+    w->hedge_ms = APNS_HEDGE_OFF;
+    world_core(w);
+    w->credential = world_credential(w, "app");
+    prove(w);
+    w->react = silent;
+    push_to(w, 0, APNS_LANE_RING, NULL, 800000);
+    push_to(w, 1, APNS_LANE_RING, NULL, 30000);
+    turn(w);
+    w->react = NULL;
+    struct request *late = w->requests[0].number == 0 ? &w->requests[0] : &w->requests[1];
+    for (unsigned i = 2; i < 72; i++) {
+        push(w, i);
+        advance(w, 10000);
+        assert_int_equal(w->results[i].verdict, APNS_ACCEPTED);
+    }
+    assert_int_equal(w->results[1].err, E_TIMEOUT);
+    assert_int_equal(w->results[0].calls, 0);
+    respond(late, 200, "");
+    advance(w, 100);
+    assert_int_equal(w->results[0].verdict, APNS_ACCEPTED);
+    assert_int_equal(w->results[0].calls, 1);
+    assert_int_equal(times(w, 0), 1);
+}
+
 /* A connection that died in silence: the PING that went with the ring finds it. */
 static void a_dead_connection_is_found_with_the_ring(void **state) {
     struct world *w = *state;
@@ -176,9 +218,24 @@ static void a_dead_connection_is_found_with_the_ring(void **state) {
     assert_null(w->peers[1]->link);
     assert_int_equal(alive(w, APNS_LANE_RING), 2);
     assert_int_equal(w->results[0].calls, 1);
+    assert_int_equal(w->results[0].verdict, APNS_ACCEPTED); /* the hedge went to a dead one, too, and was no try */
+    assert_int_equal(w->results[0].tries, 3);
     push(w, 1);
     advance(w, 100);
     assert_int_equal(w->results[1].verdict, APNS_ACCEPTED);
+}
+
+static void a_second_try_waits_for_a_connection_that_lives(void **state) {
+    struct world *w = *state;
+    prove(w);
+    advance(w, 600000);
+    w->peers[0]->deaf = w->peers[1]->deaf = true;
+    push(w, 0); /* finds out */
+    advance(w, 1000);
+    push(w, 1);
+    advance(w, 7000);
+    assert_int_equal(w->results[1].verdict, APNS_ACCEPTED);
+    assert_int_equal(w->results[1].tries, 2);
 }
 
 static void an_idle_connection_lives_for_days_and_is_asked_every_hour(void **state) {
@@ -310,13 +367,16 @@ int main(void) {
         TEST(the_ring_lane_has_two_connections_on_different_addresses),
         TEST(the_probe_lane_may_be_there_from_the_start),
         TEST(one_address_gets_one_connect_in_a_second),
+        TEST(apps_share_the_limit_of_an_address),
         TEST(a_server_that_is_away_is_asked_ever_less_often),
         TEST(a_goaway_brings_a_replacement_and_loses_nothing),
         TEST(a_refused_push_goes_again_free_of_charge),
         TEST(an_unknown_push_goes_once_more_on_another_address),
         TEST(bulk_of_unknown_fate_is_not_sent_again),
         TEST(a_ring_without_an_answer_is_hedged_after_300_ms),
+        TEST(an_answer_after_700_s_is_taken_and_holds_up_nothing),
         TEST(a_dead_connection_is_found_with_the_ring),
+        TEST(a_second_try_waits_for_a_connection_that_lives),
         TEST(an_idle_connection_lives_for_days_and_is_asked_every_hour),
         TEST(no_deadline_is_passed),
         TEST(a_queued_push_can_be_withdrawn),

@@ -292,50 +292,39 @@ static void a_rolling_shutdown_loses_nothing(void **state) {
             fail_msg("push %u: %u results, verdict %d", i, w->results[i].calls, w->results[i].verdict);
 }
 
-/* Twenty-four hours with eight connections of four apps that share a key, opened and broken at random, and the whole
- * client started anew at random. */
-static void in_24_hours_no_token_is_refused(void **state) {
+/* Every connection says once that it goes, those that come in the next ten seconds, too. */
+static void shut_down_all(struct world *w, struct request *r) {
+    if (r->peer->goaway)
+        return;
+    if (now_ms(w) < START_MS + 15000) {
+        respond(r, 503, "Shutdown");
+        say_goaway(r->peer, r->stream, "{\"reason\":\"Shutdown\"}");
+    } else {
+        respond(r, 200, "");
+    }
+}
+
+static void a_shutdown_of_all_loses_no_ring_that_can_wait(void **state) {
     struct world *w = *state;
-    struct apns_credential *apps[4] = {w->credential};
-    unsigned number = 0, restarts = 0;
-    w->model = true;
-    srand(7);
-    for (unsigned i = 1; i < 4; i++)
-        apps[i] = world_credential(w, "app");
-    for (uint64_t end = now_ms(w) + 24ULL * 3600 * 1000; now_ms(w) < end;) {
-        advance(w, (uint64_t)(rand() % 60000));
-        w->credential = apps[rand() % 4];
-        push(w, number++);
-        push(w, number++);
-        struct peer *p = w->peers[(unsigned)rand() % w->peer_count];
-        if (rand() % 40 == 0 && p->link && p->connected)
-            peer_cut(p);
-        if (rand() % 300 != 0)
-            continue;
-        char token[APNS_TOKEN_EXPORT_BYTES];
-        advance(w, 100);
-        size_t len = apns_token_export(apns_core_token(apps[0]), token);
-        world_stop(w);
-        w->now.mono_us += 500000;
-        w->now.wall_ms += 500;
-        world_core(w);
-        for (unsigned i = 0; i < 4; i++)
-            apps[i] = world_credential(w, "app");
-        assert_int_equal(apns_token_import(apns_core_token(apps[0]), token, len, &w->now), 0);
-        restarts++;
+    prove(w);
+    w->react = shut_down_all;
+    for (unsigned i = 0; i < 100; i++)
+        push(w, i);
+    push_to(w, 100, APNS_LANE_RING, NULL, 3000);
+    push_to(w, 101, APNS_LANE_BULK, NULL, 30000);
+    advance(w, 40000);
+    for (unsigned i = 0; i < 100; i++)
+        if (w->results[i].calls != 1 || w->results[i].verdict != APNS_ACCEPTED || w->results[i].tries != 1)
+            fail_msg("push %u: %u results, verdict %d, %u tries", i, w->results[i].calls, w->results[i].verdict,
+                     w->results[i].tries);
+    for (unsigned i = 100; i < 102; i++) {
+        assert_int_equal(w->results[i].calls, 1);
+        assert_int_equal(w->results[i].status, 503);
+        assert_string_equal(w->results[i].reason, "Shutdown");
     }
-    w->credential = apps[0];
-    advance(w, 30000);
-    assert_true(restarts > 3 && number > 4000 && w->peer_count > 30);
-    assert_int_equal(w->many_updates, 0);
-    assert_int_equal(w->expired, 0);
-    for (unsigned i = 0; i < number; i++)
-        assert_int_equal(w->results[i].verdict, APNS_ACCEPTED);
-    for (unsigned i = 1; i < w->request_count; i++) { /* one mint in 25 minutes */
-        int64_t minted = (int64_t)minted_s(w->requests[i].bearer),
-                before = (int64_t)minted_s(w->requests[i - 1].bearer);
-        assert_true(minted == before || llabs(minted - before) >= 25LL * 60);
-    }
+    assert_true(times(w, 100) > 2);
+    assert_int_equal(times(w, 101), 1);
+    assert_true(w->peer_count < 4 + 4 * 15); /* at most one connect a second to each address */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -354,7 +343,7 @@ int main(void) {
         TEST(a_topic_that_is_never_allowed_makes_no_storm),
         TEST(a_device_that_is_throttled_is_told_once_with_its_pause),
         TEST(a_rolling_shutdown_loses_nothing),
-        TEST(in_24_hours_no_token_is_refused),
+        TEST(a_shutdown_of_all_loses_no_ring_that_can_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,7 @@
 #define RESULTS_MAX    64
 #define SLOW_MS        10
 #define TLS_HEAD_BYTES 5
+#define FULL_PUSHES    800 /* of 5 KB: more than socket buffers take */
 
 enum relay_mode { RELAY_PASS, RELAY_HOLD, RELAY_SLOW };
 
@@ -274,6 +275,17 @@ static void relay_start(struct relay *r, uv_loop_t *loop, const struct addr *tar
     uv_timer_start(&r->slow, on_slow, SLOW_MS, SLOW_MS);
 }
 
+/* What the client says stays in its socket, or is read on. */
+static void relay_read(struct relay *r, bool on) {
+    struct pair *p;
+    DL_FOREACH(r->pairs, p) {
+        if (on)
+            uv_read_start((uv_stream_t *)&p->client, on_relay_alloc, on_relay_read);
+        else
+            uv_read_stop((uv_stream_t *)&p->client);
+    }
+}
+
 static void relay_cut(struct relay *r) {
     struct pair *p, *next;
     DL_FOREACH_SAFE(r->pairs, p, next) {
@@ -394,15 +406,19 @@ static void on_result(const struct apns_result *a, void *arg) {
         push(r->w, r->then, 3000);
 }
 
+static struct apns_push a_push(struct result *r, int64_t deadline_ms) {
+    return (struct apns_push){.token = TOKEN,
+                              .apns_id = uuid_new(r->sent_id),
+                              .topic = BUNDLE ".voip",
+                              .type = APNS_TYPE_VOIP,
+                              .priority = 10,
+                              .payload = "{\"aps\":{}}",
+                              .payload_len = 10,
+                              .deadline_ms = (uint64_t)((int64_t)clock_mono_ms() + deadline_ms)};
+}
+
 static int try_push(struct world *w, struct result *r, int64_t deadline_ms, struct err_text *et) {
-    struct apns_push p = {.token = TOKEN,
-                          .apns_id = uuid_new(r->sent_id),
-                          .topic = BUNDLE ".voip",
-                          .type = APNS_TYPE_VOIP,
-                          .priority = 10,
-                          .payload = "{\"aps\":{}}",
-                          .payload_len = 10,
-                          .deadline_ms = (uint64_t)((int64_t)clock_mono_ms() + deadline_ms)};
+    struct apns_push p = a_push(r, deadline_ms);
     r->w = w;
     return apns_push(w->credential, &p, on_result, r, &r->id, et);
 }
@@ -410,6 +426,16 @@ static int try_push(struct world *w, struct result *r, int64_t deadline_ms, stru
 static void push(struct world *w, struct result *r, int64_t deadline_ms) {
     struct err_text et = {""};
     if (try_push(w, r, deadline_ms, &et) != 0)
+        fail_msg("%s", et.s);
+}
+
+static void push_payload(struct world *w, struct result *r, const char *payload, size_t len) {
+    struct apns_push p = a_push(r, 10000);
+    struct err_text et = {""};
+    p.payload = payload;
+    p.payload_len = len;
+    r->w = w;
+    if (apns_push(w->credential, &p, on_result, r, &r->id, &et) != 0)
         fail_msg("%s", et.s);
 }
 
@@ -562,6 +588,40 @@ static void a_callback_may_push_again(void **state) {
     assert_int_equal(w->relay.accepted, 1);
 }
 
+/* The network takes less than there is to say: what is left follows when it takes more. */
+static void a_socket_that_is_full_loses_nothing(void **state) {
+    struct world *w = *state = world_new(files.certificate, 1000);
+    char payload[APNS_VOIP_PAYLOAD_MAX_BYTES];
+    int fd, small = 4096;
+    w->sim->b.window_bytes = 16000000;
+    assert_int_equal(uv_fileno((uv_handle_t *)&w->relay.tcp, &fd), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    struct apns_credential_config cfg = config(w);
+    cfg.hedge_ms = APNS_HEDGE_OFF;
+    assert_int_equal(apns_credential_add(w->apns, &w->credential, &cfg, NULL), 0);
+    prove(w);
+    settle(w, 50); /* SETTINGS and windows */
+    memset(payload, ' ', sizeof payload);
+    memcpy(payload, "{}", 2);
+    relay_read(&w->relay, false);
+    struct result *many = calloc(FULL_PUSHES, sizeof *many);
+    for (size_t i = 0; i < FULL_PUSHES; i++)
+        push_payload(w, &many[i], payload, sizeof payload);
+    settle(w, 100);
+    assert_int_equal(requests(w), 1);
+    w->relay.mode = RELAY_HOLD; /* nothing that comes in sets the writing going */
+    relay_read(&w->relay, true);
+    wait_for(w, requests(w) == 1 + FULL_PUSHES);
+    w->relay.mode = RELAY_PASS;
+    for (size_t i = 0; i < FULL_PUSHES; i++) {
+        wait_for(w, many[i].calls);
+        assert_int_equal(many[i].calls, 1);
+        assert_int_equal(many[i].verdict, APNS_ACCEPTED);
+    }
+    assert_int_equal(w->relay.accepted, 1);
+    free(many);
+}
+
 /* Each answer lets the next one out; nothing waits for the sweep. */
 static void a_queue_moves_at_the_pace_of_the_answers(void **state) {
     struct world *w = *state = world_new(files.certificate, 1);
@@ -695,7 +755,8 @@ static void give_up_slowly(struct world *w, size_t count) {
     w->relay.mode = RELAY_HOLD;
     push_many(w, 0, 1);
     wait_for(w, requests(w) == 2);
-    push_many(w, 1, count - 1);
+    for (size_t i = 1; i < count; i++)
+        push(w, &w->results[i], 10000);
     wait_for(w, requests(w) == 1 + count);
     w->relay.mode = RELAY_SLOW;
     wait_for(w, w->results[0].calls);
@@ -904,6 +965,7 @@ int main(void) {
         TEST(the_earliest_deadline_goes_first),
         TEST(a_queued_push_can_be_withdrawn),
         TEST(a_callback_may_push_again),
+        OWN(a_socket_that_is_full_loses_nothing),
         OWN(a_queue_moves_at_the_pace_of_the_answers),
         TEST(a_full_queue_takes_no_more),
         TEST(a_push_that_fails_the_preflight_is_not_taken),

@@ -121,6 +121,10 @@ static void a_mapped_ipv4_address_becomes_plain(void **state) {
     assert_memory_equal(&v6, &copy, sizeof v6);
     addr_unmap(&plain);
     assert_true(addr_eq(&plain, &a));
+    addr_map(&plain);
+    assert_int_equal(plain.u.sa.sa_family, AF_INET6);
+    addr_unmap(&plain);
+    assert_int_equal(plain.u.sa.sa_family, AF_INET);
 }
 
 static void an_address_comes_from_a_sockaddr_and_an_unknown_family_is_none(void **state) {

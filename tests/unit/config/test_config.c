@@ -86,6 +86,12 @@ static void what_the_file_does_not_say_has_its_default(void **state) {
     assert_int_equal(c->media.workers, 1);
     assert_int_equal(c->media.calls_max, 10000);
     assert_int_equal(*c->media.hold_ms, 500);
+    assert_int_equal(c->media.inactivity_s, 60);
+    assert_int_equal(c->media.rotate_identity_s, 86400);
+    assert_string_equal(c->media.certificate_file, "");
+    assert_int_equal(c->media.srtp_profiles_count, 3);
+    assert_int_equal(c->media.srtp_profiles[0], CONFIG_SRTP_AEAD_AES_128_GCM);
+    assert_int_equal(c->media.srtp_profiles[2], CONFIG_SRTP_AES128_CM_SHA1_80);
     assert_int_equal(c->store.retention_h, 24);
     assert_int_equal(c->apps[0].environment, CONFIG_ENV_PRODUCTION);
     assert_string_equal(c->apps[0].apns.host, "api.push.apple.com");
@@ -133,7 +139,9 @@ static void handoffs_are_tried_from_the_fastest_when_none_is_named(void **state)
 static void what_the_file_says_is_taken(void **state) {
     struct config *c = loaded(
         "listen: {api: \"0.0.0.0:9000\", behind_proxy: true, public_url: \"https://calls.example\", drain_s: 5}\n"
-        "media: {address: \"::\", port: 20000, workers: 2, calls_max: 7, announce: [192.0.2.1], hold_ms: 0}\n"
+        "media: {address: \"::\", port: 20000, workers: 2, calls_max: 7, announce: [192.0.2.1], hold_ms: 0,\n"
+        "  inactivity_s: 5, rotate_identity_s: 60, certificate_file: c.pem, key_file: key.p8,\n"
+        "  srtp_profiles: [AES_CM_128_HMAC_SHA1_80, AEAD_AES_256_GCM]}\n"
         "store: {url: \"sqlite:/tmp/x.db\", retention_h: 1}\n"
         "log: {level: debug, format: json}\n"
         "user: nobody\n"
@@ -159,6 +167,13 @@ static void what_the_file_says_is_taken(void **state) {
     assert_string_equal(c->media.address, "::");
     assert_int_equal(c->media.workers, 2);
     assert_int_equal(*c->media.hold_ms, 0);
+    assert_int_equal(c->media.inactivity_s, 5);
+    assert_int_equal(c->media.rotate_identity_s, 60);
+    assert_memory_equal(c->media.certificate_file, folder, strlen(folder));
+    assert_string_equal(c->media.key_file, key_file);
+    assert_int_equal(c->media.srtp_profiles_count, 2);
+    assert_int_equal(c->media.srtp_profiles[0], CONFIG_SRTP_AES128_CM_SHA1_80);
+    assert_int_equal(c->media.srtp_profiles[1], CONFIG_SRTP_AEAD_AES_256_GCM);
     assert_int_equal(c->media.announce_count, 1);
     assert_int_equal(c->auth.tokens[0].scopes, CONFIG_SCOPE_CALLS | CONFIG_SCOPE_ADMIN);
     assert_string_equal(c->auth.tokens[0].tenant, "default");
@@ -271,6 +286,12 @@ static void values_out_of_range_are_said(void **state) {
         {"media: {workers: 65}\n", "media.workers: 65; 1 to 64"},
         {"media: {port: 65535, workers: 2}\n", "media.port: 65535 and one port for each of 2 workers pass 65535"},
         {"media: {calls_max: 1000001}\n", "media.calls_max: 1000001; at most 1000000"},
+        {"media: {certificate_file: c.pem}\n", "media.certificate_file: media.certificate_file and media.key_file"},
+        {"media: {key_file: key.p8}\n", "media.key_file: media.certificate_file and media.key_file"},
+        {"media: {rotate_identity_s: 2419201}\n", "media.rotate_identity_s: 2419201; at most 2419200"},
+        {"media: {inactivity_s: 86401}\n", "media.inactivity_s: 86401; at most 86400"},
+        {"media: {srtp_profiles: [AEAD_AES_128_GCM, AEAD_AES_128_GCM]}\n",
+         "media.srtp_profiles: names a profile twice"},
         {"media: {announce: [192.0.2.1, name]}\n", "media.announce[1]: \"name\" is not an IP address"},
         {"store: {url: postgres://x}\n", "store.url: \"postgres://x\" is not of the form sqlite:PATH"},
         {"store: {url: \"sqlite:\"}\n", "store.url: \"sqlite:\" is not of the form sqlite:PATH"},

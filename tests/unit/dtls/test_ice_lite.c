@@ -169,6 +169,32 @@ static void a_wrong_user_name_gets_no_reply(void **state) {
     assert_dropped(&a, &b);
 }
 
+/* No amplifier: what is not authentic in every bit is not answered, and what is, not with more bytes than it had. */
+static void nobody_gets_more_than_he_sent(void **state) {
+    static const char *const from[] = {"192.0.2.1:5000", "[2001:db8::1]:5000"};
+    uint8_t wrong[STUN_MSG_MAX_BYTES];
+    struct ice_result res;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct agent a = started();
+        struct stun_build b = check(&a);
+        struct addr src = at(from[i]);
+        assert_int_equal(send_from(&a, &b, from[i], NOW_MS), 0);
+        assert_in_range(a.res.reply_len, 1, a.request_len);
+        for (size_t bit = 0; bit < (a.request_len - FINGERPRINT_BYTES) * 8; bit++) {
+            memcpy(wrong, a.request, a.request_len);
+            wrong[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            assert_int_not_equal(
+                ice_lite_input(&a.il, wrong, a.request_len, &src, NOW_MS, a.reply, sizeof a.reply, &res), 0);
+            assert_int_equal(res.reply_len, 0);
+        }
+        b.ice_controlling = false;
+        b.ice_controlled = true;
+        assert_int_equal(send_from(&a, &b, from[i], NOW_MS), E_CONFLICT);
+        assert_in_range(a.res.reply_len, 1, a.request_len);
+    }
+}
+
 static void an_unknown_remote_fragment_is_taken_while_none_is_known(void **state) {
     struct agent a = started();
     struct stun_build b = check(&a);
@@ -344,6 +370,7 @@ int main(void) {
         cmocka_unit_test(only_checks_from_the_selected_address_keep_consent),
         cmocka_unit_test(a_wrong_password_gets_no_reply),
         cmocka_unit_test(a_wrong_user_name_gets_no_reply),
+        cmocka_unit_test(nobody_gets_more_than_he_sent),
         cmocka_unit_test(an_unknown_remote_fragment_is_taken_while_none_is_known),
         cmocka_unit_test(a_peer_that_claims_to_be_controlled_hears_487),
         cmocka_unit_test(an_unknown_required_attribute_hears_420_with_its_number),

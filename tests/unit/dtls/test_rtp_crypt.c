@@ -365,7 +365,7 @@ static void a_profile_that_is_none_is_refused(void **state) {
 
 static int start(void **state) {
     (void)state;
-    return rtp_crypt_init();
+    return rtp_crypt_init(NULL);
 }
 
 static int stop(void **state) {

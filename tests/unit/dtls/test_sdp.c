@@ -420,8 +420,9 @@ static void an_offer_that_cannot_be_taken_is_told_why(void **state) {
     assert_unfit(HEAD TRANSPORT "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n", E_UNSUPPORTED,
                  "no audio or video m-line");
     assert_unfit(with(simple, "m=audio 9", "m=audio 0"), E_UNSUPPORTED, "no audio or video m-line");
-    assert_unfit(with(simple, "a=ice-ufrag:Zx9+\r\n", ""), E_UNSUPPORTED, "no a=ice-ufrag");
-    assert_unfit(with(simple, "a=ice-options", "a=ice-lite\r\na=ice-options"), E_UNSUPPORTED, "a=ice-lite");
+    assert_unfit(with(simple, "a=ice-ufrag:Zx9+\r\n", ""), E_MALFORMED, "come together");
+    assert_unfit(with(with(simple, "a=ice-options", "a=ice-lite\r\na=ice-options"), "actpass", "passive"),
+                 E_UNSUPPORTED, "no address in c= and m=");
     assert_unfit(with(simple, "a=fingerprint:" FP_256 "\r\n", ""), E_MALFORMED, "no a=fingerprint");
     assert_unfit(with(simple, "a=setup:actpass\r\n", ""), E_MALFORMED, "no a=setup");
 }
@@ -547,6 +548,29 @@ static void a_section_whose_codecs_are_all_unnamed_is_rejected(void **state) {
     written_free(&w);
 }
 
+static void a_payload_type_is_that_of_a_section_in_which_the_caller_listens(void **state) {
+    static const char *const names[] = {"opus"}, *const hears[] = {"sendrecv", "recvonly"},
+                             *const deaf[] = {"sendonly", "inactive"};
+    const struct sdp_local all = {0}, one = {.codecs = names, .codec_count = 1};
+    char offer[512];
+    struct sdp *s = parsed(browser);
+    (void)state;
+    assert_int_equal(sdp_answer_pt(s, &all, "OPUS", 48000), 111);
+    assert_int_equal(sdp_answer_pt(s, &all, "PCMU", 8000), 0);
+    assert_int_equal(sdp_answer_pt(s, &all, "opus", 8000), E_NOTFOUND);
+    assert_int_equal(sdp_answer_pt(s, &all, "VP8", 90000), E_NOTFOUND);
+    assert_int_equal(sdp_answer_pt(s, &one, "opus", 48000), 111);
+    assert_int_equal(sdp_answer_pt(s, &one, "PCMU", 8000), E_NOTFOUND);
+    sdp_free(s);
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(offer, sizeof offer, HEAD TRANSPORT "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=rtcp-mux\r\na=%s\r\n",
+                 i < 2 ? hears[i] : deaf[i - 2]);
+        s = parsed(offer);
+        assert_int_equal(sdp_answer_pt(s, &all, "PCMU", 8000), i < 2 ? 0 : E_NOTFOUND);
+        sdp_free(s);
+    }
+}
+
 static void no_common_codec_is_an_error_with_a_sentence(void **state) {
     static const char *const names[] = {"AMR-WB"};
     struct side side;
@@ -620,7 +644,7 @@ static void the_handoff_without_keys_speaks_dtls(void **state) {
     assert_int_equal(w.sdp->setup, SDP_SETUP_ACTPASS);
     assert_int_equal(w.sdp->fingerprint_count, 1);
     assert_int_equal(w.sdp->media[0].crypto.profile, MEDIA_PROFILE_NONE);
-    assert_int_equal(sdp_check_offer(w.sdp, NULL), E_UNSUPPORTED); /* for a=ice-lite alone */
+    assert_false(sdp_has_ice(w.sdp)); /* for a=ice-lite alone */
     side.l.full_ice = true;
     written_free(&w);
     w = written(sdp_write_handoff, browser, &side.l);
@@ -657,6 +681,7 @@ int main(void) {
         cmocka_unit_test(all_codecs_are_answered_when_none_is_named),
         cmocka_unit_test(the_named_codecs_keep_their_retransmission_and_helpers),
         cmocka_unit_test(a_section_whose_codecs_are_all_unnamed_is_rejected),
+        cmocka_unit_test(a_payload_type_is_that_of_a_section_in_which_the_caller_listens),
         cmocka_unit_test(no_common_codec_is_an_error_with_a_sentence),
         cmocka_unit_test(a_rejected_m_line_stays_rejected),
         cmocka_unit_test(without_a_bundle_only_the_first_section_is_taken),

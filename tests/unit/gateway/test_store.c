@@ -2,6 +2,8 @@
 /* A real SQLite file and the real thread behind it. */
 #include "tests/unit/gateway/store_fixture.h"
 
+#include "base/buf.h"
+
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -775,7 +777,7 @@ static void a_newer_schema_is_refused_and_left_alone(void **state) {
     fixture_close(&w->fix);
     in_sqlite(w, "PRAGMA user_version = 99");
     assert_cannot_open(w, w->fix.url, E_UNSUPPORTED, "was written by a newer wakegate (schema 99");
-    in_sqlite(w, "PRAGMA user_version = 2");
+    in_sqlite(w, "PRAGMA user_version = 3");
     fixture_open(&w->fix);
     assert_int_equal(get(w, "t1", "c1"), 1);
 }
@@ -785,7 +787,7 @@ static void a_database_of_schema_1_is_brought_forward(void **state) {
     struct world *w = *state;
     fixture_close(&w->fix);
     in_sqlite(w,
-              "DROP TABLE sealed;"
+              "DROP TABLE sealed; DROP INDEX pushes_by_time; ALTER TABLE pushes DROP COLUMN receipt_ms;"
               "ALTER TABLE devices DROP COLUMN token_accepted_ms; ALTER TABLE devices DROP COLUMN token_refused;"
               "INSERT INTO devices VALUES ('t1','d1','ann','vcs','00ff',1,0,'dtls','','1.0','26.4','hash',0,'',1,2,3);"
               "PRAGMA user_version = 1");
@@ -794,6 +796,92 @@ static void a_database_of_schema_1_is_brought_forward(void **state) {
     assert_int_equal(w->devices, 1);
     assert_string_equal(w->device.user, "ann");
     assert_true(w->device.token_updated_ms == 3 && w->device.token_accepted_ms == 0 && !w->device.token_refused);
+}
+
+/* The report */
+
+#define LLU(v) ((unsigned long long)(v))
+
+static void on_report(int err, const struct report_row *rows, size_t count, void *arg) {
+    struct world *w = arg;
+    struct buf out = {0};
+    for (size_t i = 0; i < count; i++) {
+        const struct report_row *r = &rows[i];
+        buf_addf(&out, "%s|%s|%s|%s n%llu a%llu r%llu t%llu f%llu n%llu ", r->day, r->app, r->app_version,
+                 r->os_version, LLU(r->pushes), LLU(r->accepted), LLU(r->receipts), LLU(r->must_report),
+                 LLU(r->must_not_report), LLU(r->must_report_absent));
+        buf_addf(&out, "%llu/%llu/%llu/%llu/%llu/%llu p%llu %lld %lld %lld;", LLU(r->reported), LLU(r->exempt),
+                 LLU(r->violated), LLU(r->late), LLU(r->silent), LLU(r->filtered), LLU(r->predicted_right),
+                 (long long)r->p50_ms, (long long)r->p95_ms, (long long)r->p99_ms);
+    }
+    w->count = count;
+    snprintf(w->push_texts, sizeof w->push_texts, "%s", out.p ? out.p : "");
+    buf_free(&out);
+    note(w, err);
+}
+
+static const char *report(struct world *w, struct report_query q) {
+    unsigned before = w->done;
+    q.tenant = "t1";
+    q.to_ms = q.to_ms ? q.to_ms : INT64_MAX;
+    q.limit = 10;
+    assert_int_equal(store_push_report(w->fix.store, &q, on_report, w), 0);
+    wait_done(w, before + 1);
+    assert_int_equal(w->err, 0);
+    return w->push_texts;
+}
+
+/* 100 received after 1 to 100 ms by app 1.2, and one silent; a day later one of app 1.3, that need not report and was
+ * expected to; one of another tenant. */
+static void many_pushes(struct world *w) {
+    char id[16];
+    for (unsigned i = 0; i < 103; i++) {
+        bool exempt = i == 101, seen = i < 100 || exempt;
+        snprintf(id, sizeof id, "p%u", i);
+        struct push_row row = push_of(id, "c1", i % 2 ? "d1" : "d2");
+        row.status = 200;
+        row.predicted = true;
+        row.written_ms = NOW_MS + 1;
+        row.receipt_ms = seen ? row.written_ms + 1 + i % 100 : 0;
+        row.observed = exempt ? 0 : i < 40 ? -1 : 1;
+        row.outcome = exempt ? "exempt" : seen ? "reported" : "silent";
+        row.app_version = exempt ? "1.3" : "1.2";
+        row.tenant = i == 102 ? "t2" : "t1";
+        row.queued_ms = NOW_MS + (exempt ? 86400000 : 0);
+        put_push(w, &row);
+    }
+}
+
+static void the_report_counts_by_group(void **state) {
+    struct world *w = *state;
+    many_pushes(w);
+    assert_string_equal(report(w, (struct report_query){.groups = STORE_BY_APP}),
+                        "|vcs|| n102 a102 r101 t60 f1 n40 100/1/0/0/1/0 p60 50 95 99;");
+    assert_string_equal(report(w, (struct report_query){.groups = STORE_BY_DAY | STORE_BY_APP_VERSION}),
+                        "2026-09-22||1.3| n1 a1 r1 t0 f1 n0 0/1/0/0/0/0 p0 2 2 2;"
+                        "2026-09-21||1.2| n101 a101 r100 t60 f0 n40 100/0/0/0/1/0 p60 50 95 99;");
+}
+
+static void the_report_can_be_about_a_part(void **state) {
+    static const char late[] = "|||26.4 n1 a1 r1 t0 f1 n0 0/1/0/0/0/0 p0 2 2 2;";
+    struct world *w = *state;
+    many_pushes(w);
+    assert_string_equal(report(w, (struct report_query){.groups = STORE_BY_OS_VERSION, .app_version = "1.3"}), late);
+    assert_string_equal(report(w, (struct report_query){.groups = STORE_BY_OS_VERSION, .from_ms = NOW_MS + 1}), late);
+    assert_string_equal(report(w, (struct report_query){.groups = STORE_BY_APP, .to_ms = NOW_MS}), "");
+    assert_string_equal(report(w, (struct report_query){.groups = STORE_BY_APP, .device = "d3"}), "");
+    assert_string_equal(report(w, (struct report_query){.groups = STORE_BY_APP, .app = "other"}), "");
+    report(w, (struct report_query){.groups = STORE_BY_APP, .device = "d1"});
+    assert_int_equal(w->count, 1);
+}
+
+static void without_a_receipt_there_is_no_percentile(void **state) {
+    struct world *w = *state;
+    struct push_row row = push_of("p1", "c1", "d1");
+    row.outcome = "silent";
+    put_push(w, &row);
+    assert_string_equal(report(w, (struct report_query){.groups = STORE_BY_APP}),
+                        "|vcs|| n1 a0 r0 t0 f0 n0 0/0/0/0/1/0 p0 -1 -1 -1;");
 }
 
 static void a_sealed_value_comes_back_as_it_was_put(void **state) {
@@ -884,6 +972,9 @@ int main(void) {
         case_of(a_newer_schema_is_refused_and_left_alone),
         case_of(a_database_of_schema_1_is_brought_forward),
         case_of(a_sealed_value_comes_back_as_it_was_put),
+        case_of(the_report_counts_by_group),
+        case_of(the_report_can_be_about_a_part),
+        case_of(without_a_receipt_there_is_no_percentile),
         case_of(a_file_that_is_no_database_is_refused_and_left_alone),
         case_of(a_schema_that_is_half_there_is_refused),
         case_of(a_missing_folder_is_named),

@@ -57,7 +57,8 @@ static void on_closed(int err, void *arg) {
     ((struct peer *)arg)->closed = true;
 }
 
-static const struct peer_endpoint_ops ops = {on_path, on_keys, on_rtp, NULL, on_closed};
+static const struct peer_endpoint_ops ops = {
+    .path_up = on_path, .keys_up = on_keys, .rtp = on_rtp, .closed = on_closed};
 
 static struct sdp_fingerprint fingerprint_of(const char *text) {
     struct sdp_fingerprint f = {.hash = "sha-256", .len = 32};
@@ -400,6 +401,29 @@ static void packets_from_unknown_addresses_are_counted_and_dropped(void **state)
     peer_endpoint_free(stranger);
 }
 
+/* A call that was told one fingerprint gets it, whatever was made meanwhile. */
+static void a_new_identity_is_for_new_calls(void **state) {
+    struct world *w = *state;
+    char before[DTLS_FINGERPRINT_BYTES];
+    strcpy(before, media_fingerprint(w->media, 0));
+    start_caller(w, false, false);
+    media_id first = w->id;
+    assert_int_equal(media_rotate(w->media, NULL), 0);
+    assert_int_equal(media_rotate(w->media, NULL), 0);
+    assert_string_not_equal(media_fingerprint(w->media, 0), before);
+    assert_string_equal(media_call_fingerprint(w->media, first), before);
+    wait_for(w, w->caller.keys && w->seen[MEDIA_EV_FAR_DTLS]);
+    peer_endpoint_free(w->caller.e);
+    dtls_identity_free(w->caller.identity);
+    w->caller = (struct peer){0};
+    start_caller(w, false, false);
+    assert_string_equal(media_call_fingerprint(w->media, w->id), media_fingerprint(w->media, 0));
+    wait_for(w, w->caller.keys);
+    media_close(w->media, first);
+    wait_for(w, w->seen[MEDIA_EV_CLOSED]);
+    assert_null(media_call_fingerprint(w->media, first));
+}
+
 /* Until the path is there no RTP leaves the endpoint, and after it not one packet may be lost or go to the old socket:
  * the first one after the nomination already takes the new path. */
 static void assert_moved(struct world *w, struct peer *peer) {
@@ -545,6 +569,7 @@ int main(void) {
         test(the_callers_end_is_noticed_after_a_transfer),
         test(closing_tells_the_caller),
         test(packets_from_unknown_addresses_are_counted_and_dropped),
+        test(a_new_identity_is_for_new_calls),
         test(a_caller_that_changes_networks_keeps_its_media),
         test(a_phone_that_changes_networks_keeps_its_media),
         test(both_ends_change_networks_while_the_gateway_encrypts_again),

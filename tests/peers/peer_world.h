@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A media plane with one worker, a caller and a phone on loopback sockets, for unit tests of what goes between them.
+ * Thread: one. What fails is asserted. */
+#ifndef TESTS_PEERS_PEER_WORLD_H
+#define TESTS_PEERS_PEER_WORLD_H
+
+#include "base/clock.h"
+#include "dtls/media.h"
+#include "tests/peers/peer_endpoint.h"
+
+#define PEER_WORLD_GOT_MAX   128
+#define PEER_WORLD_PKT_BYTES 1100
+
+struct peer_packet { /* as it was before it was protected */
+    uint64_t at_ms;
+    bool rtcp;
+    size_t len;
+    uint8_t p[PEER_WORLD_PKT_BYTES];
+};
+
+struct peer_end {
+    struct dtls_identity *identity;
+    struct peer_endpoint *e;
+    bool path, keys;
+    unsigned count; /* of got */
+    struct peer_packet got[PEER_WORLD_GOT_MAX];
+};
+
+struct peer_world {
+    struct media *media;
+    media_id id;
+    struct peer_end caller, phone;
+    struct ice_lite far, near;
+    bool seen[MEDIA_EV_CLOSED + 1];
+    struct media_event keys, last_stats; /* last_stats: of MEDIA_EV_STATS or MEDIA_EV_CLOSED */
+    int failed_err;
+};
+
+struct peer_world *peer_world_new(const struct media_config *cfg);
+struct peer_world *peer_world_free(struct peer_world *w);
+
+/* A caller with DTLS, as far says; its fingerprint and ICE credentials are filled in. */
+void peer_world_open(struct peer_world *w, const struct media_far *far);
+/* The same, until its handshake is done. */
+void peer_world_call(struct peer_world *w, const struct media_far *far);
+/* The near leg, and a phone that has its keys (TRANSFER: after MEDIA_EV_KEYS; the gateway is told keys_taken). Does not
+ * open the gate. Comes back when the phone's path is there, and in mode DTLS its keys. */
+void peer_world_hand_over(struct peer_world *w, enum media_mode mode);
+void peer_world_send(struct peer_end *from, const uint8_t *p, size_t len);
+/* A plain packet of 20 ms of nothing. */
+void peer_world_send_rtp(struct peer_end *from, uint32_t ssrc, uint16_t seq);
+
+/* Everybody does what there is to do, for about 2 ms. */
+void peer_world_step(struct peer_world *w);
+void peer_world_settle(struct peer_world *w, unsigned ms);
+
+#define peer_world_until(w, condition)                                                                                 \
+    do {                                                                                                               \
+        uint64_t until_ms = clock_mono_ms() + 10000;                                                                   \
+        while (!(condition) && clock_mono_ms() < until_ms)                                                             \
+            peer_world_step(w);                                                                                        \
+        assert_true(condition);                                                                                        \
+    } while (0)
+
+#endif
