@@ -83,7 +83,7 @@ static void post_whip(const struct http_request *r, void *arg) {
 /* The call, while it lives; else it was replied to. */
 static struct call *find_session(struct calls *cs, const struct http_request *r) {
     struct call *c = calls_find(cs, r->tenant, r->params[0]);
-    if (c && c->offer && c->media && c->fsm.state != CALL_ENDED)
+    if (c && c->offer && c->fsm.state != CALL_ENDED)
         return c;
     http_problem(cs->http, r->id, 404, "not-found", NULL, "no call of that id is live, with media");
     return NULL;

@@ -260,6 +260,7 @@ class Served(StackTest):
         call = self.ask("POST", "/v1/calls", {"callee": self.user, "caller": {"handle": "h", "name": None}, "offer": OFFER,
                                               "video": True, "ring_timeout_s": 30, "tenant": "default", "data": {"a": [1]}},
                         201, headers={"Idempotency-Key": self.user}).json
+        self.assertNotIn("trickle", call["answer"])  # the offer does not say that it knows it
         self.ask("GET", f"/v1/calls/{call['id']}", status=200)
         push = self.push(call["id"])
         for reported in ["none", "callkit"]:
@@ -297,6 +298,7 @@ class Served(StackTest):
 
     def whip_by_its_examples(self):
         made = self.whip(self.user, query="?handle=%2B15550100&name=Ward%203")
+        self.assertIn("a=ice-options:trickle", made.text)
         session, first = made.headers["location"], made.headers["etag"]
         self.patch(session, self.example("WhipTrickle"), 204, **{"If-Match": first})
         restarted = self.patch(session, self.example("WhipRestart"), 200, **{"If-Match": "*"})
