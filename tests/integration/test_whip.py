@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A WHIP client that knows RFC 9725 and nothing of wakegate, on aiortc's ICE, DTLS and SRTP. ICE restarts are done with
-aiortc's own socket, and from another one with STUN by hand."""
+"""WHIP clients that know RFC 9725 and nothing of wakegate: one on aiortc's ICE, DTLS and SRTP, one on GStreamer's webrtcbin.
+ICE restarts are done with aiortc's own socket, and from another one with STUN by hand."""
 import asyncio
+import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import unittest
 from urllib.parse import urljoin, urlsplit
 
-from harness import SLOW, StackTest
+from harness import ROOT, SLOW, StackTest
 from test_aiortc import CALLER_HZ, PHONE_HZ, Caller
 from test_foreign_phone import binding_request
 
@@ -154,6 +158,20 @@ class Whip(StackTest, unittest.IsolatedAsyncioTestCase):
                 self.problem(await asyncio.to_thread(client.trickle), 404, "not-found")
                 await client.pc.close()
                 phone.stop()
+
+    def test_gstreamer_calls_by_whip(self):
+        phone = self.phone("gstreamer", "sdes")
+        done = subprocess.run([sys.executable, os.path.join(ROOT, "tests", "integration", "whip_gstreamer.py"),
+                               f"{self.stack.url}/v1/whip/gstreamer", self.stack.token, str(4 * SLOW), str(CALLER_HZ)],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        said = json.loads(done.stdout)
+        self.assertLess(abs(said["heard_hz"] - PHONE_HZ), 8)
+        self.assertGreater(said["trickled"], 0)
+        self.assertEqual(said["deleted"], 200)
+        self.assertTrue(phone.wait_event("call_over")["heard_expected"])
+        self.assertEqual(self.stack.call(said["session"].rsplit("/", 1)[1])["reason"], "completed")
+        phone.stop()
 
     async def test_who_only_sends_is_answered_so(self):
         phone, client = self.phone("sendonly", "sdes"), self.client("sendonly")
