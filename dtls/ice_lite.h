@@ -20,6 +20,7 @@ struct ice_lite {
     char pwd[ICE_PWD_BYTES];
     char remote_ufrag[ICE_REMOTE_UFRAG_BYTES]; /* the user name must be "ufrag:remote_ufrag"; "" accepts any remote part
                                                 */
+    char old_ufrag[ICE_UFRAG_BYTES], old_pwd[ICE_PWD_BYTES]; /* of before a restart; "" when it is over, or none was */
     uint64_t tie_breaker;
     struct addr selected;   /* unset until the first nomination */
     uint64_t last_check_ms; /* last authenticated check from the selected address (consent, RFC 7675) */
@@ -27,7 +28,7 @@ struct ice_lite {
 
 struct ice_result {
     bool authenticated;    /* the source address is vouched for */
-    bool selected_changed; /* il->selected is new */
+    bool selected_changed; /* il->selected is new, or was nominated anew after a restart */
     int reply_len;         /* bytes in the reply buffer; 0: nothing to send. Never longer than the request plus
                               what RFC 8489 requires, and an unauthenticated request gets no reply at all */
 };
@@ -40,6 +41,11 @@ int ice_lite_input(struct ice_lite *il, const uint8_t *dg, size_t len, const str
 
 /* Fill ufrag, pwd and tie breaker from the system's randomness. */
 void ice_lite_init(struct ice_lite *il);
+
+/* ICE restart (RFC 8445 9): take ufrag, pwd and remote_ufrag of next. The selected address stays, and checks with the
+ * old credentials are answered and followed, until one with the new ones nominates. A restart during a restart replaces
+ * the session that never came to a nomination. */
+void ice_lite_restart(struct ice_lite *il, const struct ice_lite *next);
 
 /* The local fragment of a binding request's user name ("LOCAL:remote"), for demultiplexing before the leg is known.
  * Copies it to out and returns its length, or E_MALFORMED. Does not check integrity. */

@@ -222,6 +222,11 @@ int media_open(struct media *m, const struct media_far *far, media_id *id) {
     return err;
 }
 
+int media_far_restart(struct media *m, media_id id, const struct ice_lite *ice) {
+    struct media_command cmd = {.kind = MEDIA_CMD_FAR_RESTART, .id = id, .u.ice = *ice};
+    return push(m, &cmd);
+}
+
 int media_near_open(struct media *m, media_id id, const struct media_near *near) {
     struct media_command cmd = {.kind = MEDIA_CMD_NEAR_OPEN, .id = id, .u.near = *near};
     return push(m, &cmd);

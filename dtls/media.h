@@ -84,6 +84,11 @@ struct media_far {
 /* Open a call with its far leg. Returns 0 and the id at once (E_FULL when the worker's calls_max or ring is full). */
 int media_open(struct media *m, const struct media_far *far, media_id *id);
 
+/* ICE restart of the far leg, by the caller's new fragment and a new pair of ours (ice: ufrag, pwd, remote_ufrag; see
+ * ice_lite_restart). DTLS and SRTP go on untouched; media moves with the first nomination, which is a MEDIA_EV_FAR_ICE
+ * again. Nothing happens to a leg without ICE. Returns 0, E_NOTFOUND, E_FULL. */
+int media_far_restart(struct media *m, media_id id, const struct ice_lite *ice);
+
 enum media_mode { MEDIA_MODE_NONE, MEDIA_MODE_TRANSFER, MEDIA_MODE_SEALED, MEDIA_MODE_SDES, MEDIA_MODE_DTLS };
 
 struct media_near {
@@ -118,7 +123,7 @@ int media_close(struct media *m, media_id id);
 int media_stats(struct media *m, media_id id);
 
 enum media_event_kind {
-    MEDIA_EV_FAR_ICE,       /* the caller's path is nominated: u.path */
+    MEDIA_EV_FAR_ICE,       /* the caller's path is nominated, for the first time or another: u.path */
     MEDIA_EV_FAR_ADDRESS,   /* a caller without ICE has proved its address: u.path */
     MEDIA_EV_FAR_DTLS,      /* the caller's handshake is done: u.profile */
     MEDIA_EV_RINGBACK,      /* the first packet of the ringback tone left */

@@ -274,18 +274,42 @@ static bool is_vouched(const struct media_leg *leg, const struct addr *src) {
     return false;
 }
 
+static void add_ufrag(struct media_leg *leg, struct media_ufrag *u, const char *ufrag) {
+    memcpy(u->ufrag, ufrag, sizeof u->ufrag);
+    u->leg = leg;
+    HASH_ADD_STR(leg->call->worker->by_ufrag, ufrag, u);
+}
+
+static void forget_ufrag(struct media_worker *w, struct media_ufrag *u) {
+    if (u->leg)
+        HASH_DEL(w->by_ufrag, u); /* NOLINT(clang-analyzer-*): what a uthash macro does */
+    u->leg = NULL;
+}
+
+static void far_restart(struct media_call *c, const struct ice_lite *next) {
+    struct media_leg *leg = &c->far;
+    if (leg->plain)
+        return;
+    forget_ufrag(c->worker, &leg->ufrag);
+    if (!leg->old_ufrag.leg)
+        add_ufrag(leg, &leg->old_ufrag, leg->ice.ufrag);
+    ice_lite_restart(&leg->ice, next);
+    add_ufrag(leg, &leg->ufrag, leg->ice.ufrag);
+}
+
 void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const struct addr *src) {
     char ufrag[ICE_UFRAG_BYTES];
     uint8_t reply[STUN_MSG_MAX_BYTES];
     struct ice_result res;
-    struct media_leg *leg = NULL;
+    struct media_ufrag *known = NULL;
     worker_count(&w->n.stun_requests, 1);
     if (ice_lite_peek_ufrag(ufrag, sizeof ufrag, p, len) > 0)
-        HASH_FIND_STR(w->by_ufrag, ufrag, leg);
-    if (!leg) {
+        HASH_FIND_STR(w->by_ufrag, ufrag, known);
+    if (!known) {
         worker_count(&w->n.stun_rejected, 1);
         return;
     }
+    struct media_leg *leg = known->leg;
     if (!stun_budget_take(&leg->checks, w->stun_sources, src, is_vouched(leg, src), w->now_ms)) {
         worker_count(&w->n.stun_over_budget, 1);
         return;
@@ -305,6 +329,8 @@ void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const
     leg->alert_ms = 0;
     if (!leg->stun_reply_ms)
         leg->stun_reply_ms = w->now_ms;
+    if (!leg->ice.old_ufrag[0])
+        forget_ufrag(w, &leg->old_ufrag);
     if (res.selected_changed)
         pair_selected(leg);
     settle_dtls(leg);
@@ -318,7 +344,7 @@ static void leg_open(struct media_leg *leg, const struct ice_lite *ice, bool is_
     leg->is_near = is_near;
     leg->open = true;
     leg->seen_ms = leg->call->worker->now_ms;
-    HASH_ADD_STR(leg->call->worker->by_ufrag, ice.ufrag, leg);
+    add_ufrag(leg, &leg->ufrag, ice->ufrag);
 }
 
 static void leg_close(struct media_leg *leg) {
@@ -332,7 +358,8 @@ static void leg_close(struct media_leg *leg) {
     leg->crypt = rtp_crypt_free(leg->crypt);
     while (leg->source_count)
         forget_source(leg, leg->source_count - 1);
-    HASH_DEL(w->by_ufrag, leg);
+    forget_ufrag(w, &leg->ufrag);
+    forget_ufrag(w, &leg->old_ufrag);
     free(leg->parked);
     secret_wipe(leg, sizeof *leg);
     leg->call = c;
@@ -453,6 +480,9 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
     if (!c)
         return;
     switch (cmd->kind) {
+    case MEDIA_CMD_FAR_RESTART:
+        far_restart(c, &cmd->u.ice);
+        break;
     case MEDIA_CMD_NEAR_OPEN:
         near_open(c, &cmd->u.near);
         break;

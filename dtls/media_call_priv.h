@@ -27,6 +27,7 @@ struct media_leg {
     UT_hash_handle by_offered;
     uint64_t stun_reply_ms; /* the first check was answered then: what follows shows the round trip */
     struct stun_budget checks;
+    struct media_ufrag ufrag, old_ufrag; /* the second one during an ICE restart */
     struct media_source sources[LEG_SOURCES_MAX];
     unsigned source_count;
     uint64_t seen_ms;  /* last packet from a vouched address */
@@ -40,7 +41,6 @@ struct media_leg {
     unsigned parked_count;
     struct media_keys keys; /* profile NONE: none, or erased */
     struct rtp_crypt *crypt;
-    UT_hash_handle hh; /* by_ufrag */
 };
 
 struct held {

@@ -19,6 +19,7 @@
 
 enum media_command_kind {
     MEDIA_CMD_OPEN,
+    MEDIA_CMD_FAR_RESTART,
     MEDIA_CMD_NEAR_OPEN,
     MEDIA_CMD_NEAR_FINGERPRINTS,
     MEDIA_CMD_GATE,
@@ -37,6 +38,7 @@ struct media_command {
             struct media_far far;
             struct dtls_identity *identity; /* the loop keeps it for as long as the call is there */
         } open;
+        struct ice_lite ice;
         struct media_near near;
         struct {
             struct sdp_fingerprint fp[SDP_FINGERPRINTS_MAX];
@@ -63,6 +65,13 @@ struct media_source {
     UT_hash_handle hh;
 };
 
+/* A leg's local ICE fragment. Embedded in its leg. */
+struct media_ufrag {
+    char ufrag[ICE_UFRAG_BYTES]; /* hash key */
+    struct media_leg *leg;       /* NULL: not in the table */
+    UT_hash_handle hh;
+};
+
 struct worker_counters {
     _Atomic uint64_t rx_pkts, tx_pkts, stun_requests, stun_rejected, dtls_handshakes, dtls_failed, unknown_source_pkts,
         malformed_pkts, auth_failed_pkts, events_lost, ringback_pkts, stun_checked, stun_over_budget, held_pkts, calls;
@@ -85,7 +94,7 @@ struct media_worker {
 
     /* worker: */
     struct media_call **calls; /* by slot */
-    struct media_leg *by_ufrag;
+    struct media_ufrag *by_ufrag;
     struct media_source *by_addr;
     struct media_plain *plain; /* callers without ICE */
     struct stun_sources *stun_sources;

@@ -74,6 +74,8 @@ struct sdp {
         candidates[SDP_CANDIDATES_MAX]; /* UDP candidates with numeric addresses, and c=/m= of a peer without ICE */
     size_t candidate_count;
     struct addr address; /* of c= and m=; unset where they name no host, e.g. 0.0.0.0, a multicast group, a DNS name */
+    size_t candidate_lines; /* a=candidate lines, of no use to us or not */
+    bool end_of_candidates;
     struct sdp_media media[SDP_MEDIA_MAX];
     size_t media_count;
 };
@@ -98,6 +100,7 @@ struct sdp_local {
     const char *tls_id;      /* answers an offer that has one; NULL: none */
     const char *fingerprint; /* "sha-256 AB:CD:..." ; NULL with keys */
     enum sdp_setup setup;    /* NONE with keys */
+    bool trickle;            /* candidates can be trickled to this description's sender */
     bool full_ice;           /* a full ICE agent\'s description (a phone\'s): no a=ice-lite */
     const struct media_keys
         *keys; /* a=crypto with keys->tx (what this description's sender protects with); NULL with DTLS */
@@ -119,6 +122,16 @@ int sdp_answer_pt(const struct sdp *offer, const struct sdp_local *l, const char
 /* The gateway's offer to a phone, for the call that `offer` began: same codecs and payload types, the caller's
  * directions. With keys: RTP/SAVPF and a=crypto, else UDP/TLS/RTP/SAVPF and a=setup:actpass. */
 int sdp_write_handoff(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et);
+
+/* A fragment of trickle ICE (RFC 8840 9, application/trickle-ice-sdpfrag): a= lines, and m-lines with their a= lines.
+ * The result is a struct sdp with what such a fragment can say. Returns as sdp_parse; E_MALFORMED also for one that
+ * says nothing about ICE, or only half of the credentials. */
+int sdp_parse_fragment(struct sdp **sp, const char *text, size_t len, struct err_text *et);
+/* Can the fragment be about this offer: is each of its sections one of the offer's (by mid)? Returns 0 or E_MALFORMED.
+ */
+int sdp_check_fragment(const struct sdp *fragment, const struct sdp *offer, struct err_text *et);
+/* The fragment that answers an ICE restart: credentials and candidates of l. Returns 0 or E_NOMEM. */
+int sdp_write_fragment(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et);
 
 /* DTLS role of the gateway's answer: active when the offer is passive, else passive (RFC 5763 5). */
 enum sdp_setup sdp_answer_setup(const struct sdp *offer);

@@ -27,6 +27,7 @@ struct parser {
     struct transport session, sections[SDP_MEDIA_MAX];
     enum sdp_direction session_direction;
     int line;
+    bool fragment; /* of trickle ICE, no whole description */
     struct err_text *et;
 };
 
@@ -250,9 +251,16 @@ static int attr_candidate(struct parser *p, const char *v) {
         !word(&v, address, sizeof address) || !word(&v, port, sizeof port) || !number(port, 65535, &port_value))
         return complain(p, E_MALFORMED,
                         "a=candidate needs foundation, component, transport, priority, address and port");
+    p->sdp->candidate_lines++;
     if (strcasecmp(transport, "udp") == 0 && strcmp(component, "1") == 0 && port_value > 0 &&
         addr_parse(&a, address, (uint16_t)port_value) == 0)
         add_candidate(p->sdp, &a);
+    return 0;
+}
+
+static int attr_end_of_candidates(struct parser *p, const char *v) {
+    (void)v;
+    p->sdp->end_of_candidates = true;
     return 0;
 }
 
@@ -291,7 +299,7 @@ static const struct {
     {"sendonly", attr_sendonly},   {"recvonly", attr_recvonly},
     {"inactive", attr_inactive},   {"rtpmap", attr_rtpmap},
     {"candidate", attr_candidate}, {"crypto", attr_crypto},
-    {"tls-id", attr_tls_id},
+    {"tls-id", attr_tls_id},       {"end-of-candidates", attr_end_of_candidates},
 };
 
 static int keep_line(struct parser *p, const char *line) {
@@ -401,7 +409,9 @@ static void parse_origin(struct parser *p, const char *v) {
 static int parse_line(struct parser *p, const char *line) {
     if (line[0] < 'a' || line[0] > 'z' || line[1] != '=')
         return complain(p, E_MALFORMED, "not of the form letter=value");
-    if (p->line == 1 && strcmp(line, "v=0") != 0)
+    if (p->fragment && line[0] != 'a' && line[0] != 'm')
+        return complain(p, E_MALFORMED, "a fragment has a= and m= lines only");
+    if (!p->fragment && p->line == 1 && strcmp(line, "v=0") != 0)
         return complain(p, E_MALFORMED, "an SDP description begins with v=0");
     switch (line[0]) {
     case 'm':
@@ -471,7 +481,17 @@ static void choose_transport(struct parser *p) {
         add_candidate(s, &s->address);
 }
 
-int sdp_parse(struct sdp **sp, const char *text, size_t len, struct err_text *et) {
+/* A fragment may name its credentials in any of its sections: they share one transport. */
+static void choose_credentials(struct parser *p) {
+    struct sdp *s = p->sdp;
+    const struct transport *t = &p->session;
+    for (size_t i = 0; i < s->media_count && !t->ufrag[0] && !t->pwd[0]; i++)
+        t = &p->sections[i];
+    memcpy(s->ice_ufrag, t->ufrag, sizeof s->ice_ufrag);
+    memcpy(s->ice_pwd, t->pwd, sizeof s->ice_pwd);
+}
+
+static int parse(struct sdp **sp, const char *text, size_t len, bool fragment, struct err_text *et) {
     if (len > SDP_MAX_BYTES)
         return err_say(et, E_UNSUPPORTED, "the description has %zu bytes; at most %d are taken", len, SDP_MAX_BYTES);
     struct parser *p = calloc(1, sizeof *p);
@@ -483,13 +503,34 @@ int sdp_parse(struct sdp **sp, const char *text, size_t len, struct err_text *et
     }
     p->sdp = s;
     p->et = et;
+    p->fragment = fragment;
     int err = parse_lines(p, text, len);
-    if (err == 0)
+    if (err == 0 && fragment)
+        choose_credentials(p);
+    else if (err == 0)
         choose_transport(p);
     else
         s = sdp_free(s);
     free(p);
     *sp = s;
+    return err;
+}
+
+int sdp_parse(struct sdp **sp, const char *text, size_t len, struct err_text *et) {
+    return parse(sp, text, len, false, et);
+}
+
+int sdp_parse_fragment(struct sdp **sp, const char *text, size_t len, struct err_text *et) {
+    int err = parse(sp, text, len, true, et);
+    if (err != 0)
+        return err;
+    const struct sdp *s = *sp;
+    if (!s->ice_ufrag[0] != !s->ice_pwd[0])
+        err = err_say(et, E_MALFORMED, "a=ice-ufrag and a=ice-pwd belong together, in one place of the fragment");
+    else if (!s->ice_ufrag[0] && s->candidate_lines == 0 && !s->end_of_candidates)
+        err = err_say(et, E_MALFORMED, "the fragment has no a=candidate, a=end-of-candidates or a=ice-ufrag");
+    if (err != 0)
+        *sp = sdp_free(*sp);
     return err;
 }
 

@@ -233,6 +233,8 @@ static void write_head(struct buf *out, const struct sdp *offer, const struct sd
              addr_ip(ip, &l->candidates[0]));
     if (!l->full_ice && l->ufrag)
         buf_adds(out, "a=ice-lite\r\n");
+    if (l->trickle)
+        buf_adds(out, "a=ice-options:trickle\r\n");
     if (!offer->bundle)
         return;
     buf_adds(out, "a=group:BUNDLE");
@@ -240,6 +242,33 @@ static void write_head(struct buf *out, const struct sdp *offer, const struct sd
         if (take[i] && offer->media[i].mid[0])
             buf_addf(out, " %s", offer->media[i].mid);
     buf_adds(out, "\r\n");
+}
+
+int sdp_check_fragment(const struct sdp *fragment, const struct sdp *offer, struct err_text *et) {
+    for (size_t i = 0; i < fragment->media_count; i++) {
+        const struct sdp_media *m = &fragment->media[i];
+        bool known = false;
+        for (size_t k = 0; k < offer->media_count; k++)
+            known = known || strcmp(offer->media[k].mid, m->mid) == 0;
+        if (!known)
+            return err_say(et, E_MALFORMED, "m-line %zu (%s): its a=mid (\"%s\") is none of the offer's", i + 1,
+                           m->kind, m->mid);
+    }
+    return 0;
+}
+
+int sdp_write_fragment(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et) {
+    size_t i = 0;
+    while (i + 1 < offer->media_count && !is_takeable(offer, i))
+        i++;
+    const struct sdp_media *m = &offer->media[i];
+    buf_adds(out, "a=ice-lite\r\na=ice-options:trickle\r\n");
+    buf_addf(out, "m=%s %u %s %d\r\n", m->kind, addr_port(&l->candidates[0]), m->proto, m->codecs[0].pt);
+    if (m->mid[0])
+        buf_addf(out, "a=mid:%s\r\n", m->mid);
+    buf_addf(out, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\n", l->ufrag, l->pwd);
+    write_candidates(out, l);
+    return out->oom ? err_say(et, E_NOMEM, "out of memory") : 0;
 }
 
 /* Which sections are taken; false when none is. */

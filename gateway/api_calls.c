@@ -9,7 +9,6 @@
 
 #define LIMIT_DEFAULT    50
 #define LIMIT_MAX        200
-#define KEY_MAX_BYTES    255
 #define CURSOR_BYTES     80
 #define LOCATION_BYTES   64
 #define CALLER_MAX_BYTES 1024 /* of a name or handle in a request; what a phone shows is cut further */
@@ -31,63 +30,6 @@ static const struct field caller_fields[] = {
     {"name", FIELD_TEXT, offsetof(struct call_request, name), false, CALLER_MAX_BYTES, NULL},
 };
 
-/* A new call between its creation and its commit. */
-struct creating {
-    struct calls *calls;
-    slot_id call;
-    http_id id;
-    char *response;
-    char *key; /* of the Idempotency-Key header; NULL: none */
-    char tenant[DEVICE_TENANT_BYTES];
-};
-
-static void reply_created(struct calls *cs, http_id id, const char *call, const char *response) {
-    char location[LOCATION_BYTES];
-    snprintf(location, sizeof location, "/v1/calls/%s", call);
-    struct http_header header = {"location", location};
-    http_reply(cs->http, id, 201, "application/json", response, strlen(response), &header, 1);
-}
-
-static void reply_store_error(struct calls *cs, http_id id, int err) {
-    http_problem(cs->http, id, 503, "store", NULL, "the call could not be stored: %s", err_str(err));
-}
-
-/* The same request came again while the first one was on its way. */
-static void answer_waiting(struct calls *cs, struct idempotency *i, int err) {
-    for (size_t k = 0; k < i->waiting_count; k++) {
-        if (err == 0)
-            reply_created(cs, i->waiting[k], i->call, i->response);
-        else
-            reply_store_error(cs, i->waiting[k], err);
-    }
-    i->waiting_count = 0;
-    if (err != 0)
-        idempotency_remove(cs, i);
-}
-
-static void on_stored(int err, void *arg) {
-    struct creating *k = arg;
-    struct calls *cs = k->calls;
-    struct call *c = calls_get(cs, k->call);
-    struct idempotency *i = k->key ? idempotency_find(cs, k->tenant, k->key) : NULL;
-    if (err == 0 && c) {
-        call_start(c);
-        reply_created(cs, k->id, c->id, k->response);
-    } else {
-        reply_store_error(cs, k->id, err ? err : E_NOTFOUND);
-    }
-    if (i) {
-        i->response = err == 0 ? k->response : NULL;
-        k->response = err == 0 ? NULL : k->response;
-        answer_waiting(cs, i, err);
-    }
-    if (err != 0 && c)
-        calls_remove(c);
-    free(k->response);
-    free(k->key);
-    free(k);
-}
-
 static int read_request(struct calls *cs, const struct http_request *r, const json_t *body, struct call_request *rq) {
     struct field_error fe;
     int err = fields_read(rq, body, call_fields, sizeof call_fields / sizeof *call_fields, "", &fe);
@@ -104,83 +46,31 @@ static int read_request(struct calls *cs, const struct http_request *r, const js
     return 0;
 }
 
-/* Returns 0 when the request is to be carried out, with *ip when it has a key; else it was replied to. */
-static int take_key(struct calls *cs, const struct http_request *r, struct idempotency **ip) {
-    char hash[SECRET_HASH_BYTES];
-    if (!*r->idempotency_key)
-        return 0;
-    if (strlen(r->idempotency_key) > KEY_MAX_BYTES) {
-        http_problem(cs->http, r->id, 400, "bad-field", "idempotency-key", "Idempotency-Key: at most %d bytes",
-                     KEY_MAX_BYTES);
-        return E_INVAL;
-    }
-    secret_hash(hash, r->body);
-    struct idempotency *i = idempotency_find(cs, r->tenant, r->idempotency_key);
-    if (i && strcmp(i->body_hash, hash) != 0)
-        http_problem(cs->http, r->id, 409, "idempotency-conflict", "idempotency-key",
-                     "this key was used with another body; a new call needs a new key");
-    else if (i && i->response)
-        reply_created(cs, r->id, i->call, i->response);
-    else if (i && idempotency_wait(i, r->id) != 0)
-        http_problem(cs->http, r->id, 503, "memory", NULL, "out of memory");
-    if (i)
-        return E_CONFLICT;
-    *ip = idempotency_add(cs, r->tenant, r->idempotency_key);
-    if (!*ip) {
-        http_problem(cs->http, r->id, 503, "full", NULL, "too many idempotency keys are remembered; try again later");
-        return E_FULL;
-    }
-    memcpy((*ip)->body_hash, hash, sizeof hash);
-    return 0;
+static char *json_body(const struct call *c, const char *answer) {
+    json_t *o = call_json_created(c, answer);
+    char *text = json_dumps(o, JSON_COMPACT);
+    json_decref(o);
+    return text;
 }
 
-static void store_new(struct calls *cs, const struct http_request *r, struct call *c, const char *answer,
-                      struct idempotency *i) {
-    json_t *o = call_json_created(c, answer);
-    struct creating *k = calloc(1, sizeof *k);
-    char *response = json_dumps(o, JSON_COMPACT), *key = i ? strdup(r->idempotency_key) : NULL;
-    json_decref(o);
-    if (!k || !response || (i && !key)) {
-        free(k);
-        free(key);
-        free(response);
-        calls_remove(c);
-        if (i)
-            idempotency_remove(cs, i);
-        http_problem(cs->http, r->id, 503, "memory", NULL, "out of memory");
-        return;
-    }
-    *k = (struct creating){cs, c->slot, r->id, response, key, ""};
-    snprintf(k->tenant, sizeof k->tenant, "%s", r->tenant);
-    struct idempotency_row row = {.tenant = r->tenant, .key = key, .call = c->id, .response = response};
-    if (i) {
-        snprintf(i->call, sizeof i->call, "%s", c->id);
-        row.body_hash = i->body_hash;
-        row.created_ms = i->created_ms;
-    }
-    call_store(c, i ? &row : NULL, on_stored, k);
+static void reply_created(struct calls *cs, http_id id, const char *call, const char *response) {
+    char location[LOCATION_BYTES];
+    snprintf(location, sizeof location, "/v1/calls/%s", call);
+    struct http_header header = {"location", location};
+    http_reply(cs->http, id, 201, "application/json", response, strlen(response), &header, 1);
 }
+
+static const struct call_created as_json = {json_body, reply_created};
 
 static void post_call(const struct http_request *r, void *arg) {
     struct calls *cs = arg;
-    struct call_request rq = {.handle = "", .name = "", .tenant = r->tenant, .received_us = r->received_us};
-    struct call_refusal no = {0};
-    struct idempotency *i = NULL;
-    struct buf answer = {0};
-    struct call *c = NULL;
+    struct call_request rq = {
+        .handle = "", .name = "", .tenant = r->tenant, .received_us = r->received_us, .unreadable_status = 422};
     json_t *body = http_json_body(cs->http, r);
     if (!body)
         return;
-    if (read_request(cs, r, body, &rq) == 0 && take_key(cs, r, &i) == 0) {
-        if (call_create(&c, cs, &rq, &answer, &no) == 0) {
-            store_new(cs, r, c, answer.p, i);
-        } else {
-            if (i)
-                idempotency_remove(cs, i);
-            http_problem(cs->http, r->id, no.status, no.type, no.field, "%s", no.detail.s);
-        }
-    }
-    buf_wipe(&answer);
+    if (read_request(cs, r, body, &rq) == 0)
+        api_create(cs, r, &rq, r->body, &as_json);
     json_decref(body);
 }
 
@@ -196,6 +86,7 @@ struct reading {
     struct calls *calls;
     http_id id;
     unsigned limit;
+    int status; /* of a success, where it has no body */
     void (*reply)(struct calls *cs, http_id id, const struct call_row *row);
 };
 
@@ -273,33 +164,37 @@ static void get_timeline(const struct http_request *r, void *arg) {
 static void on_end_stored(int err, void *arg) {
     struct reading *k = arg;
     if (err == 0)
-        http_reply(k->calls->http, k->id, 204, NULL, NULL, 0, NULL, 0);
+        http_reply(k->calls->http, k->id, k->status, NULL, NULL, 0, NULL, 0);
     else
         http_problem(k->calls->http, k->id, 503, "store", NULL, "the end of the call could not be stored: %s",
                      err_str(err));
     free(k);
 }
 
-static void delete_call(const struct http_request *r, void *arg) {
-    struct calls *cs = arg;
-    struct call *c = calls_find(cs, r->tenant, r->params[0]);
-    if (!c) {
-        read_from_store(cs, r, reply_gone);
-        return;
-    }
+void api_end_call(struct call *c, http_id id, int status) {
+    struct calls *cs = c->owner;
     if (c->fsm.state != CALL_ENDED)
         call_step(c, CALL_IN_DELETE, 0);
     if (call_is_stored(c)) {
-        http_reply(cs->http, r->id, 204, NULL, NULL, 0, NULL, 0);
+        http_reply(cs->http, id, status, NULL, NULL, 0, NULL, 0);
         return;
     }
     struct reading *k = calloc(1, sizeof *k);
     if (!k) {
-        http_problem(cs->http, r->id, 503, "memory", NULL, "out of memory");
+        http_problem(cs->http, id, 503, "memory", NULL, "out of memory");
         return;
     }
-    *k = (struct reading){.calls = cs, .id = r->id};
+    *k = (struct reading){.calls = cs, .id = id, .status = status};
     call_store(c, NULL, on_end_stored, k);
+}
+
+static void delete_call(const struct http_request *r, void *arg) {
+    struct calls *cs = arg;
+    struct call *c = calls_find(cs, r->tenant, r->params[0]);
+    if (c)
+        api_end_call(c, r->id, 204);
+    else
+        read_from_store(cs, r, reply_gone);
 }
 
 /* GET /v1/calls: newest first; the cursor is the last one's time and id. */

@@ -32,6 +32,7 @@ struct call *calls_add(struct calls *cs) {
     c->owner = cs;
     c->slot = slot;
     c->near.device = -1;
+    c->ice_session = 1;
     c->fsm.winner = c->fsm.handed = -1;
     uuid_new(c->id);
     c->timeline = json_array();

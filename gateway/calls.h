@@ -38,6 +38,9 @@ void calls_load_idempotency(struct calls *c, const struct idempotency_row *row);
 /* The REST handlers of calls, receipts and timelines; arg is a struct calls. */
 extern const struct http_route calls_routes[];
 extern const size_t calls_route_count;
+/* WHIP; arg is a struct calls. */
+extern const struct http_route whip_routes[];
+extern const size_t whip_route_count;
 /* The phones' side; arg is a struct calls. */
 extern const struct ws_ops calls_ws_ops;
 

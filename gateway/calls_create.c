@@ -59,9 +59,16 @@ static int take_offer(struct call *c, const struct call_request *rq, struct call
     if (!rq->offer)
         return 0;
     int err = sdp_parse(&c->offer, rq->offer, strlen(rq->offer), &et);
+    if (err == E_MALFORMED)
+        return call_refuse(no, rq->unreadable_status, "bad-offer", "offer", "offer: %s", et.s);
     if (err == 0)
         err = sdp_check_offer(c->offer, &et);
-    return err == 0 ? 0 : call_refuse(no, 422, "bad-offer", "offer", "offer: %s", et.s);
+    if (err != 0)
+        return call_refuse(no, 422, "bad-offer", "offer", "offer: %s", et.s);
+    for (size_t i = 0; rq->video_by_offer && i < c->offer->media_count; i++)
+        c->video =
+            c->video || (strcmp(c->offer->media[i].kind, "video") == 0 && c->offer->media[i].direction != SDP_INACTIVE);
+    return 0;
 }
 
 static void add_device(struct call *c, const struct device *dev, enum media_mode mode) {

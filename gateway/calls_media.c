@@ -135,6 +135,7 @@ static int write_answer(struct buf *answer, struct call *c, const struct media_f
         .tls_id = c->offer->tls_id[0] ? c->id : NULL,
         .fingerprint = media_fingerprint(cs->d.media, c->worker),
         .setup = sdp_answer_setup(c->offer),
+        .trickle = c->offer->trickle,
         .codecs = (const char *const *)c->app->codecs,
         .codec_count = c->app->codecs_count,
         .session_id = clock_wall_us(),
@@ -168,9 +169,42 @@ int call_media_open(struct call *c, struct buf *answer, struct call_refusal *no)
     return 0;
 }
 
+static int write_fragment(struct buf *out, struct call *c, const struct ice_lite *ice, struct err_text *et) {
+    struct addr at[CALL_CANDIDATES_MAX];
+    struct sdp_local l = {.candidates = at, .ufrag = ice->ufrag, .pwd = ice->pwd};
+    l.candidate_count = candidates_of(c->owner, c->worker, at);
+    if (l.candidate_count == 0)
+        return err_say(et, E_STATE, "this machine has no address that a caller could reach; set media.announce");
+    return sdp_write_fragment(out, c->offer, &l, et);
+}
+
+int call_ice_fragment(struct call *c, struct buf *out, struct err_text *et) {
+    return write_fragment(out, c, &c->far_ice, et);
+}
+
+int call_ice_restart(struct call *c, const struct sdp *fragment, struct buf *out, struct err_text *et) {
+    struct ice_lite ice = {.ufrag = ""};
+    ice_lite_init(&ice);
+    memcpy(ice.remote_ufrag, fragment->ice_ufrag, sizeof ice.remote_ufrag);
+    int err = write_fragment(out, c, &ice, et);
+    if (err == 0 && media_far_restart(c->owner->d.media, c->media, &ice) != 0)
+        err = err_say(et, E_FULL, "the media plane has too much to do; try again later");
+    if (err == 0) {
+        c->far_ice = ice;
+        c->ice_session++;
+        memcpy(c->offer->ice_ufrag, fragment->ice_ufrag, sizeof c->offer->ice_ufrag);
+        memcpy(c->offer->ice_pwd, fragment->ice_pwd, sizeof c->offer->ice_pwd);
+        call_note(c, 0, "caller_ice_restart", NULL);
+    }
+    secret_wipe(&ice, sizeof ice);
+    return err;
+}
+
 void call_media_close(struct call *c) {
     c->close_wanted = c->media && media_close(c->owner->d.media, c->media) == E_FULL;
     buf_wipe(&c->near.handoff);
+    if (c->far_ice.pwd[0])
+        secret_wipe(&c->far_ice, sizeof c->far_ice);
     if (c->near.ice.pwd[0])
         secret_wipe(&c->near.ice, sizeof c->near.ice);
 }

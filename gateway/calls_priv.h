@@ -11,7 +11,9 @@
  *   calls_store.c   rows, and what a restart finds
  *   idempotency.c   keys that make a repeated request harmless
  *   call_json.c     the resource documents
+ *   api_create.c    a new call over HTTP, up to its 201
  *   api_calls.c     REST: calls
+ *   api_whip.c      WHIP: calls
  *   api_receipts.c  REST: receipts
  */
 #ifndef GATEWAY_CALLS_PRIV_H
@@ -111,8 +113,10 @@ struct call {
 
     media_id media; /* 0: none, or given back */
     unsigned worker;
-    bool close_wanted; /* the worker's queue was full when the media was to be given back */
-    struct sdp *offer;
+    bool close_wanted;          /* the worker's queue was full when the media was to be given back */
+    struct sdp *offer;          /* its ICE credentials are the caller's present ones */
+    unsigned ice_session;       /* 1, and one more with each ICE restart */
+    struct ice_lite far_ice;    /* ours, since the first restart */
     enum media_profile profile; /* of the far leg, once its handshake is done */
     struct call_near near;
     struct media_call_stats stats;
@@ -211,7 +215,8 @@ void calls_close_when_stored(struct calls *cs);
 struct call_request {
     const char *callee, *handle, *name, *offer, *tenant;
     const json_t *caller, *data;
-    bool video;
+    bool video, video_by_offer; /* the latter: the offer says whether there is video */
+    int unreadable_status;      /* of the refusal of an offer that is no SDP: 422 in JSON, 400 alone (RFC 9725 4.2) */
     long long ring_timeout_s;
     uint64_t received_us;
 };
@@ -241,6 +246,11 @@ const char *push_state_name(enum push_state s);
 /* calls_media.c */
 int calls_media_start(struct calls *cs);
 int call_media_open(struct call *c, struct buf *answer, struct call_refusal *no);
+/* The caller restarts ICE (RFC 8445 9) with the fragment's credentials: new ones of ours, written to out as a fragment.
+ * Returns 0, or E_FULL, E_STATE, E_NOMEM with a sentence; nothing has changed then. */
+int call_ice_restart(struct call *c, const struct sdp *fragment, struct buf *out, struct err_text *et);
+/* The fragment of the last restart again. Returns as call_ice_restart. */
+int call_ice_fragment(struct call *c, struct buf *out, struct err_text *et);
 void call_hand_over(struct call *c, unsigned device);
 void call_media_close(struct call *c);
 /* The phone took the keys: what is left of them here is wiped. Returns 0 or E_STATE. */
@@ -294,7 +304,19 @@ void idempotency_free(struct calls *cs);
 json_t *call_json(const struct call *c);
 json_t *call_json_created(const struct call *c, const char *answer);
 
+/* api_create.c */
+/* How the caller is told of its new call. */
+struct call_created {
+    char *(*body)(const struct call *c, const char *answer); /* of the 201, malloc'd; NULL: no memory */
+    void (*reply)(struct calls *cs, http_id id, const char *call, const char *body);
+};
+/* Create, store and start a call, and reply. same: two requests are one when this text and the Idempotency-Key are. */
+void api_create(struct calls *cs, const struct http_request *r, const struct call_request *rq, const char *same,
+                const struct call_created *how);
+
 /* api_calls.c */
+/* End the call as DELETE does; the reply has this status, and comes when the end is stored. */
+void api_end_call(struct call *c, http_id id, int status);
 /* The worker's figures are here: reply to the GETs that waited for them. */
 void api_calls_stats_known(struct call *c);
 

@@ -23,7 +23,7 @@
 #define OPEN_FILES       66560  /* connections that base/httpd takes, and some */
 #define RETENTION_MIN_MS 120000 /* an ended call is answered for at least so long */
 
-enum { API_CALLS, API_DEVICES, API_REPORTS, API_SYSTEM, APIS };
+enum { API_CALLS, API_WHIP, API_DEVICES, API_REPORTS, API_SYSTEM, APIS };
 
 struct gateway {
     const struct config *cfg;
@@ -247,6 +247,7 @@ static int load(struct gateway *g, struct err_text *et) {
 
 static int start_http(struct gateway *g, struct err_text *et) {
     g->apis[API_CALLS] = (struct http_api){calls_routes, calls_route_count, g->calls};
+    g->apis[API_WHIP] = (struct http_api){whip_routes, whip_route_count, g->calls};
     g->apis[API_DEVICES] = (struct http_api){api_devices_routes, api_devices_route_count, &g->api_devices};
     g->apis[API_REPORTS] = (struct http_api){api_reports_routes, api_reports_route_count, &g->api_reports};
     g->apis[API_SYSTEM] = (struct http_api){api_system_routes, api_system_route_count, &g->api_system};

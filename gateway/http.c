@@ -29,9 +29,11 @@ static const char *status_title(int status) {
                   {405, "Method Not Allowed"},
                   {409, "Conflict"},
                   {411, "Length Required"},
+                  {412, "Precondition Failed"},
                   {413, "Content Too Large"},
                   {415, "Unsupported Media Type"},
                   {422, "Unprocessable Content"},
+                  {428, "Precondition Required"},
                   {429, "Too Many Requests"},
                   {431, "Request Header Fields Too Large"},
                   {500, "Internal Server Error"},
@@ -96,6 +98,21 @@ void http_problem(struct http *h, http_id id, int status, const char *type, cons
     vsnprintf(detail, sizeof detail, fmt, ap);
     va_end(ap);
     reply_problem(h, id, status, &(struct problem){type, field, detail, NULL});
+}
+
+void http_problem_media_type(struct http *h, http_id id, const char *header, const char *expected) {
+    char detail[ERR_TEXT_BYTES];
+    struct http_header accept = {header, expected};
+    snprintf(detail, sizeof detail, "%s is expected", expected);
+    reply_problem(h, id, 415, &(struct problem){"unsupported-media-type", "content-type", detail, &accept});
+}
+
+bool http_content_is(const struct http_request *r, const char *media_type) {
+    size_t n = strlen(media_type);
+    if (strncasecmp(r->content_type, media_type, n) != 0)
+        return false;
+    const char *rest = r->content_type + n + strspn(r->content_type + n, " \t");
+    return *rest == 0 || *rest == ';';
 }
 
 json_t *http_json_body(struct http *h, const struct http_request *r) {

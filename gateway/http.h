@@ -85,6 +85,11 @@ void http_reply_json(struct http *h, http_id id, int status, json_t *body, const
 void http_problem(struct http *h, http_id id, int status, const char *type, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));
 
+/* 415 with the media type that is expected, in `header` (accept-post, accept-patch) too. */
+void http_problem_media_type(struct http *h, http_id id, const char *header, const char *expected);
+/* The body's media type is this one, parameters aside. */
+bool http_content_is(const struct http_request *r, const char *media_type);
+
 /* The body as a JSON object (json_decref it); broken UTF-8 in it is mended. NULL: it was replied to with 400 or 415. */
 json_t *http_json_body(struct http *h, const struct http_request *r);
 

@@ -16,7 +16,7 @@ import yaml
 
 from harness import ROOT, SLOW, Stack, StackTest, wait_for
 
-METHODS = ("get", "put", "post", "delete", "patch")
+METHODS = ("get", "put", "post", "delete", "patch", "options")
 FILE = os.path.join(ROOT, "gateway", "openapi.yaml")
 with open(FILE, encoding="utf-8") as f:
     TEXT = f.read()
@@ -167,7 +167,7 @@ class File(unittest.TestCase):
         for name, example in DOC["components"]["examples"].items():
             if name == "Timeline":
                 validate({"type": "array", "items": component("TimelineEvent")}, example["value"])
-            else:
+            elif not name.startswith("Whip"):  # those are texts, and are sent below
                 validate(component(schemas[name]), example["value"])
         for path, method, op in operations():
             bodies = [op.get("requestBody", {})] + [follow(r) for r in op["responses"].values()]
@@ -260,6 +260,7 @@ class Served(StackTest):
         call = self.ask("POST", "/v1/calls", {"callee": self.user, "caller": {"handle": "h", "name": None}, "offer": OFFER,
                                               "video": True, "ring_timeout_s": 30, "tenant": "default", "data": {"a": [1]}},
                         201, headers={"Idempotency-Key": self.user}).json
+        self.assertNotIn("trickle", call["answer"])  # the offer does not say that it knows it
         self.ask("GET", f"/v1/calls/{call['id']}", status=200)
         push = self.push(call["id"])
         for reported in ["none", "callkit"]:
@@ -280,8 +281,82 @@ class Served(StackTest):
         self.assertTrue(table.startswith("day,app_version,os_version,pushes,"), table)
         for path in ["/healthz", "/readyz", "/metrics", "/v1/openapi.yaml"]:
             self.ask("GET", path, status=200, token=None)
+        self.whip_by_its_examples()
         every = {(path, method, status) for path, method, op in operations() for status in op["responses"] if status < "3"}
         self.assertEqual(every - self.seen, {("/v1/attach", "get", "101")})  # has a test of its own
+
+    def example(self, name):
+        return DOC["components"]["examples"][name]["value"].replace("\n", "\r\n").encode()
+
+    def whip(self, user, offer=None, status=201, kind=None, query="", stack=None, **headers):
+        return self.ask("POST", f"/v1/whip/{user}{query}", self.example("WhipOffer") if offer is None else offer, status, kind,
+                        headers={"Content-Type": "application/sdp", **headers}, stack=stack)
+
+    def patch(self, session, fragment, status, kind=None, **headers):
+        return self.ask("PATCH", session, fragment, status, kind,
+                        headers={"Content-Type": "application/trickle-ice-sdpfrag", **headers})
+
+    def whip_by_its_examples(self):
+        made = self.whip(self.user, query="?handle=%2B15550100&name=Ward%203")
+        self.assertIn("a=ice-options:trickle", made.text)
+        session, first = made.headers["location"], made.headers["etag"]
+        self.patch(session, self.example("WhipTrickle"), 204, **{"If-Match": first})
+        restarted = self.patch(session, self.example("WhipRestart"), 200, **{"If-Match": "*"})
+        self.assertNotEqual(restarted.headers["etag"], first)
+        self.ask("OPTIONS", f"/v1/whip/{self.user}", status=200, token=None)
+        self.ask("OPTIONS", session, status=200, token=None)
+        events = self.ask("GET", f"/v1/calls/{session.rsplit('/', 1)[1]}/timeline", status=200).json
+        self.assertIn("caller_ice_restart", [e["event"] for e in events])
+        self.ask("DELETE", session, status=200)
+
+    def test_every_refusal_of_whip(self):
+        self.register(handoff=["sdes"])
+        made = self.whip(self.user, **{"Idempotency-Key": self.user})
+        session, tag = made.headers["location"], {"If-Match": made.headers["etag"]}
+        unknown = f"/v1/whip/calls/{uuid.uuid4()}"
+        trickle, restart = self.example("WhipTrickle"), self.example("WhipRestart")
+        for method, path in [("POST", f"/v1/whip/{self.user}"), ("PATCH", session), ("DELETE", session)]:
+            self.ask(method, path, b"x", 401, "unauthorized", token=None)
+            self.ask(method, path, b"x", 403, "forbidden", token="registrar")
+            self.ask(method, path, b" " * 200000, 413, "refused")
+            self.ask(method, path, b"", 411, "refused", headers={"Transfer-Encoding": "chunked"})
+        self.ask("POST", f"/v1/whip/{self.user}", {}, 415, "unsupported-media-type")
+        self.whip(self.user, status=415, kind="unsupported-media-type", **{"Content-Type": "application/sdpfrag"})
+        self.whip(self.user, b"", 400, "bad-offer")
+        self.whip(self.user, b"hello", 400, "bad-offer")
+        self.whip(self.user, self.example("WhipOffer") + b"a=x:\xff\r\n", 400, "bad-offer")
+        self.whip(self.user, self.example("WhipOffer") + b"\0", 400, "bad-offer")
+        self.whip(self.user, b"v=0\r\n", 422, "bad-offer")
+        self.whip("x" * 200, status=400, kind="bad-field")
+        self.whip("x" * 300, status=404, kind="not-found")
+        self.whip("%FF", status=400, kind="bad-field")
+        self.whip("nobody", status=404, kind="no-device")
+        self.whip("blocked-1", status=403, kind="rejected")
+        self.whip("legal-1", status=451, kind="rejected")
+        self.whip(self.user, status=400, kind="bad-field", **{"Idempotency-Key": "x" * 300})
+        self.whip(self.user, status=409, kind="idempotency-conflict", query="?name=x", **{"Idempotency-Key": self.user})
+        self.ask("POST", "/v1/calls", {"callee": self.user}, 409, "idempotency-conflict", headers={"Idempotency-Key": self.user})
+        self.ask("PUT", f"/v1/devices/{self.user}-sealed", {"user": self.user + "-s", "app": "vcs", "token": "cd" * 32,
+                                                            "handoff": ["sealed"]}, 201)
+        self.whip(self.user + "-s", status=409, kind="no-handoff")
+        for path in [unknown, "/v1/whip/calls/x"]:
+            self.patch(path, trickle, 404, "not-found", **tag)
+            self.ask("DELETE", path, status=404, kind="not-found")
+        self.patch(session, trickle, 415, "unsupported-media-type", **tag, **{"Content-Type": "application/sdp"})
+        self.patch(session, trickle, 428, "precondition-required")
+        for wrong in ['"ice-2"', "ice-1", 'W/"ice-1"', '"x", "y"']:
+            self.patch(session, trickle, 412, "precondition-failed", **{"If-Match": wrong})
+        for fragment, match in [(b"", tag), (b"hello", tag), (b"v=0\r\n", tag), (restart, tag),
+                                (trickle.replace(b"mid:0", b"mid:7"), tag),
+                                (trickle.replace(b"EsAw", b"ysXw"), {"If-Match": "*"}),
+                                (restart.replace(b"ysXw", b"EsAw"), {"If-Match": "*"})]:
+            self.patch(session, fragment, 400, "bad-fragment", **match)
+        plain = self.example("WhipOffer").replace(b"IP4 0.0.0.0", b"IP4 127.0.0.1")
+        plain = re.sub(rb"a=ice-.*\r\n", b"", plain).replace(b"m=audio 9 ", b"m=audio 40000 ")
+        self.patch(self.whip(self.user, plain).headers["location"], restart, 422, "no-ice", **{"If-Match": "*"})
+        self.ask("DELETE", session, status=200)
+        self.patch(session, trickle, 404, "not-found", **tag)
+        self.ask("DELETE", session, status=404, kind="not-found")
 
     def test_a_whole_call_with_media(self):
         phone = self.stack.start_phone(self.user + "-phone", self.user, handoff="transfer")
@@ -322,7 +397,7 @@ class Served(StackTest):
             self.ask(method, path, {"user": 1, "callee": 1, "call": 1}, 422, "bad-field")
         for path, method, op in operations():
             if path != "/v1/attach":
-                self.ask(method.upper(), path.replace("{id}", unknown).replace("{device}", "d"), status=431, kind="refused",
+                self.ask(method.upper(), path.replace("{id}", unknown).replace("{device}", "d").replace("{callee}", "c"), status=431, kind="refused",
                          headers={"Accept": "x" * 1500})
         self.ask("POST", "/v1/calls", {**place, "offer": "v=0\r\n"}, 422, "bad-offer")
         self.ask("POST", "/v1/calls", {"callee": "nobody"}, 404, "no-device")
@@ -344,6 +419,7 @@ class Served(StackTest):
             wait_for(lambda: with_calls.get("/readyz", token=None).status == 503)
             self.ask("GET", "/readyz", status=503, token=None, stack=with_calls)
             self.ask("POST", "/v1/calls", {"callee": "u"}, 503, "draining", stack=with_calls)
+            self.whip("u", status=503, kind="draining", stack=with_calls)
         finally:
             with_calls.close()
 

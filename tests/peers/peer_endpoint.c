@@ -161,6 +161,27 @@ struct peer_endpoint *peer_endpoint_free(struct peer_endpoint *e) {
     return NULL;
 }
 
+static void check_again(struct peer_endpoint *e) {
+    e->path_up = e->check_open = false;
+    e->next_check_ms = 0;
+}
+
+int peer_endpoint_move(struct peer_endpoint *e) {
+    int old = e->fd;
+    int err = open_socket(e); /* before the old one is closed: another port */
+    close(old);
+    check_again(e);
+    return err;
+}
+
+void peer_endpoint_restart(struct peer_endpoint *e, const char *local_ufrag, const char *remote_ufrag,
+                           const char *remote_pwd) {
+    snprintf(e->local_ufrag, sizeof e->local_ufrag, "%s", local_ufrag);
+    snprintf(e->remote_ufrag, sizeof e->remote_ufrag, "%s", remote_ufrag);
+    snprintf(e->remote_pwd, sizeof e->remote_pwd, "%s", remote_pwd);
+    check_again(e);
+}
+
 int peer_endpoint_fd(const struct peer_endpoint *e) {
     return e->fd;
 }

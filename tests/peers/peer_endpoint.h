@@ -51,6 +51,12 @@ int peer_endpoint_new(struct peer_endpoint **ep, const struct peer_endpoint_para
 /* Sends close_notify. Returns NULL. */
 struct peer_endpoint *peer_endpoint_free(struct peer_endpoint *e);
 void peer_endpoint_set_remote(struct peer_endpoint *e, const struct peer_endpoint_params *params);
+/* To another network: a new socket, and checks that nominate from there; the old one is closed. ops.path_up comes
+ * again, DTLS and keys stay. Returns 0 or E_IO. */
+int peer_endpoint_move(struct peer_endpoint *e);
+/* ICE restart: checks with these credentials from now on; ops.path_up comes again. */
+void peer_endpoint_restart(struct peer_endpoint *e, const char *local_ufrag, const char *remote_ufrag,
+                           const char *remote_pwd);
 int peer_endpoint_fd(const struct peer_endpoint *e);
 struct addr peer_endpoint_local(const struct peer_endpoint *e);
 void peer_endpoint_on_readable(struct peer_endpoint *e, uint64_t now_ms);

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -21,7 +22,7 @@ static const uint8_t txid[STUN_TXID_BYTES] = {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2
 
 struct agent {
     struct ice_lite il;
-    char username[64];
+    char username[ICE_UFRAG_BYTES + ICE_REMOTE_UFRAG_BYTES];
     uint8_t request[STUN_MSG_MAX_BYTES], reply[STUN_MSG_MAX_BYTES];
     size_t request_len;
     struct ice_result res;
@@ -242,6 +243,89 @@ static void an_unknown_required_attribute_hears_420_with_its_number(void **state
     assert_false(addr_is_set(&a.il.selected));
 }
 
+static struct ice_lite restarted(struct agent *a, const char *remote) {
+    struct ice_lite before = a->il, next = {.ufrag = ""};
+    ice_lite_init(&next);
+    snprintf(next.remote_ufrag, sizeof next.remote_ufrag, "%s", remote);
+    ice_lite_restart(&a->il, &next);
+    return before;
+}
+
+/* A check with the credentials of `il`. */
+static struct stun_build check_as(struct agent *a, const struct ice_lite *il) {
+    struct stun_build b = check(a);
+    snprintf(a->username, sizeof a->username, "%s:%s", il->ufrag, il->remote_ufrag);
+    b.pwd = il->pwd;
+    return b;
+}
+
+static void assert_selected(const struct agent *a, const char *hostport) {
+    struct addr want = at(hostport);
+    assert_true(addr_eq(&a->il.selected, &want));
+}
+
+static void nominate(struct agent *a, const struct ice_lite *il, const char *from, bool changes) {
+    struct stun_build b = check_as(a, il);
+    b.use_candidate = true;
+    assert_int_equal(send_from(a, &b, from, NOW_MS), 0);
+    assert_int_equal(stun_msg_check(&a->answer, il->pwd), 0);
+    assert_int_equal(a->res.selected_changed, changes);
+    assert_selected(a, from);
+}
+
+static void the_old_credentials_work_until_the_new_ones_nominate(void **state) {
+    struct agent a = started();
+    (void)state;
+    nominate(&a, &a.il, "192.0.2.5:4000", true);
+    struct ice_lite old = restarted(&a, "newpeer");
+    assert_selected(&a, "192.0.2.5:4000");
+    nominate(&a, &old, "192.0.2.6:4001", true);
+    struct stun_build b = check_as(&a, &a.il);
+    assert_int_equal(send_from(&a, &b, "192.0.2.7:4002", NOW_MS), 0); /* checked, and not nominated yet */
+    assert_selected(&a, "192.0.2.6:4001");
+    nominate(&a, &old, "192.0.2.6:4001", false);
+    nominate(&a, &a.il, "192.0.2.7:4002", true);
+    b = check_as(&a, &old);
+    assert_int_equal(send_from(&a, &b, "192.0.2.6:4001", NOW_MS), E_AUTH);
+    assert_selected(&a, "192.0.2.7:4002");
+}
+
+static void a_restart_on_the_same_address_is_a_new_path(void **state) {
+    struct agent a = started();
+    (void)state;
+    nominate(&a, &a.il, "192.0.2.5:4000", true);
+    restarted(&a, "newpeer");
+    nominate(&a, &a.il, "192.0.2.5:4000", true);
+    nominate(&a, &a.il, "192.0.2.5:4000", false);
+}
+
+static void a_second_restart_replaces_the_first_and_not_what_works(void **state) {
+    struct agent a = started();
+    (void)state;
+    nominate(&a, &a.il, "192.0.2.5:4000", true);
+    struct ice_lite works = restarted(&a, "second");
+    struct ice_lite never = restarted(&a, "third");
+    struct stun_build b = check_as(&a, &never);
+    assert_int_equal(send_from(&a, &b, "192.0.2.6:4001", NOW_MS), E_AUTH);
+    nominate(&a, &works, "192.0.2.6:4001", true);
+    nominate(&a, &a.il, "192.0.2.6:4001", true);
+}
+
+static void the_passwords_of_two_sessions_do_not_mix(void **state) {
+    struct agent a = started();
+    (void)state;
+    struct ice_lite old = restarted(&a, "newpeer");
+    struct stun_build b = check_as(&a, &old);
+    b.pwd = a.il.pwd;
+    assert_dropped(&a, &b);
+    b = check_as(&a, &a.il);
+    b.pwd = old.pwd;
+    assert_dropped(&a, &b);
+    b = check_as(&a, &a.il); /* the caller's old fragment does not go with our new one */
+    snprintf(a.username, sizeof a.username, "%s:%s", a.il.ufrag, REMOTE);
+    assert_dropped(&a, &b);
+}
+
 static void what_is_no_request_is_malformed(void **state) {
     struct agent a = started();
     struct stun_build b = check(&a);
@@ -290,6 +374,10 @@ int main(void) {
         cmocka_unit_test(an_unknown_remote_fragment_is_taken_while_none_is_known),
         cmocka_unit_test(a_peer_that_claims_to_be_controlled_hears_487),
         cmocka_unit_test(an_unknown_required_attribute_hears_420_with_its_number),
+        cmocka_unit_test(the_old_credentials_work_until_the_new_ones_nominate),
+        cmocka_unit_test(a_restart_on_the_same_address_is_a_new_path),
+        cmocka_unit_test(a_second_restart_replaces_the_first_and_not_what_works),
+        cmocka_unit_test(the_passwords_of_two_sessions_do_not_mix),
         cmocka_unit_test(what_is_no_request_is_malformed),
         cmocka_unit_test(the_fragment_is_read_before_the_agent_is_known),
         cmocka_unit_test(a_user_name_without_two_parts_has_no_fragment),
