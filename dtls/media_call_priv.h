@@ -33,7 +33,8 @@ struct media_leg {
     unsigned parked_count;
     struct media_keys keys; /* profile NONE: none, or erased */
     struct rtp_crypt *crypt;
-    UT_hash_handle hh; /* by_ufrag */
+    UT_hash_handle hh;             /* by_ufrag */
+    struct media_leg *next, *prev; /* with handshaking: the worker's list */
 };
 
 struct held {

@@ -80,11 +80,13 @@ struct media_worker {
     struct media_call **calls; /* by slot */
     struct media_leg *by_ufrag;
     struct media_source *by_addr;
-    unsigned handshakes; /* legs whose DTLS is under way: the sweep is then fast */
+    struct media_leg *handshaking; /* list of the legs whose DTLS is under way */
+    unsigned calls_open, swept;    /* swept: the slot where the sweep goes on */
     uint64_t now_ms;
     struct worker_event *backlog, *backlog_tail;
     unsigned backlog_count;
     struct worker_out *out;
+    struct worker_later *later;
     bool stopping;
 
     /* atomic: */
