@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #define CONSENT_MS 30000 /* RFC 7675 5.1 */
 #define ALERT_MS   1500  /* an unreadable alert counts as the end when nothing else comes for so long */
@@ -100,7 +101,7 @@ static void on_dtls_send(const uint8_t *dg, size_t len, void *arg) {
 
 static void handshake_over(struct media_leg *leg) {
     if (leg->handshaking)
-        leg->call->worker->handshakes--;
+        DL_DELETE(leg->call->worker->handshaking, leg);
     leg->handshaking = false;
 }
 
@@ -211,7 +212,7 @@ static void start_dtls(struct media_leg *leg) {
         return;
     }
     leg->handshaking = true;
-    w->handshakes++;
+    DL_APPEND(w->handshaking, leg);
     dtls_session_start(leg->dtls, w->now_ms);
 }
 
@@ -250,6 +251,10 @@ void media_call_dtls(struct media_leg *leg, const uint8_t *p, size_t len) {
          * only when the caller is silent afterwards. */
         leg->alert_ms = c->worker->now_ms;
     }
+}
+
+bool media_call_handshaking(const struct media_leg *leg) {
+    return leg->handshaking;
 }
 
 void media_call_rtp(struct media_leg *leg, uint8_t *p, size_t len) {
@@ -414,6 +419,7 @@ static void call_open(struct media_worker *w, media_id id, const struct media_fa
     c->ringback = far->ringback;
     c->ringback_pt = far->ringback_pt;
     w->calls[slot_of(id)] = c;
+    w->calls_open++;
     worker_count(&w->n.calls, 1);
 }
 
@@ -425,6 +431,7 @@ static void call_close(struct media_call *c) {
     leg_close(&c->near);
     leg_close(&c->far);
     w->calls[slot_of(c->id)] = NULL;
+    w->calls_open--;
     atomic_fetch_sub_explicit(&w->n.calls, 1, memory_order_relaxed);
     free(c->held);
     free(c);
@@ -529,10 +536,6 @@ static void sweep_leg(struct media_leg *leg) {
     uint64_t now_ms = leg->call->worker->now_ms;
     if (!leg->open)
         return;
-    if (leg->dtls) {
-        dtls_session_tick(leg->dtls, now_ms);
-        settle_dtls(leg);
-    }
     if (leg->alert_ms && now_ms - leg->alert_ms > ALERT_MS) {
         leg->alert_ms = 0;
         peer_closed(leg);
@@ -541,12 +544,21 @@ static void sweep_leg(struct media_leg *leg) {
         media_call_fail(leg, E_TIMEOUT);
 }
 
-void media_call_sweep(struct media_worker *w) {
-    for (unsigned i = 0; i < w->calls_max; i++) {
-        if (!w->calls[i])
-            continue;
-        sweep_leg(&w->calls[i]->far);
-        sweep_leg(&w->calls[i]->near);
+void media_call_sweep(struct media_worker *w, uint64_t since_ms) {
+    struct media_leg *leg, *next;
+    DL_FOREACH_SAFE(w->handshaking, leg, next) {
+        dtls_session_tick(leg->dtls, w->now_ms);
+        settle_dtls(leg);
+    }
+    if (since_ms > MEDIA_SWEEP_MS)
+        since_ms = MEDIA_SWEEP_MS;
+    for (uint64_t left = w->calls_max * since_ms / MEDIA_SWEEP_MS + 1; left > 0 && w->calls_open; left--) {
+        struct media_call *c = w->calls[w->swept];
+        w->swept = (w->swept + 1) % w->calls_max;
+        if (c) {
+            sweep_leg(&c->far);
+            sweep_leg(&c->near);
+        }
     }
 }
 

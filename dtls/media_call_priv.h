@@ -41,6 +41,7 @@ struct media_leg {
     unsigned parked_count;
     struct media_keys keys; /* profile NONE: none, or erased */
     struct rtp_crypt *crypt;
+    struct media_leg *next, *prev; /* with handshaking: the worker's list */
 };
 
 struct held {

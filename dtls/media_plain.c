@@ -51,7 +51,6 @@ static struct stranger *stranger_free(struct stranger *s) {
 
 static void stranger_gone(struct stranger *s) {
     HASH_DEL(s->worker->plain->strangers, s);
-    s->worker->handshakes--;
     stranger_free(s);
 }
 
@@ -217,7 +216,6 @@ static void listen_to(struct media_worker *w, const uint8_t *dg, size_t len, con
         return;
     }
     HASH_ADD(hh, p->strangers, src, sizeof s->src, s);
-    w->handshakes++;
     settle(s);
 }
 

@@ -17,10 +17,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TICK_BUSY_MS 20  /* while handshakes run: DTLS retransmissions */
-#define TICK_IDLE_MS 200 /* consent, closed peers */
-#define RING_SLOTS   1024
-#define SOCKET_BYTES (4 << 20)
+#define TICK_BUSY_MS      20 /* with calls: DTLS retransmissions, consent, closed peers */
+#define TICK_IDLE_MS      200
+#define DTLS_HEADER_BYTES 13 /* of a record; its last two are the length of what follows */
+#define RECORDS_MAX       15 /* of a datagram are taken apart, twice what a flight has; the rest stays together */
+#define RING_SLOTS        1024
+#define SOCKET_BYTES      (4 << 20)
+#define ROUNDS_MAX        4 /* batches in a turn of the loop, so that handshakes, commands and timers have their turns */
+#define FLOW_MS           4   /* a command waits so long at most when datagrams have just stopped */
+#define LATER_MAX         256 /* one flight each of some fifty handshakes */
 
 struct worker_event {
     struct worker_event *next;
@@ -41,6 +46,17 @@ struct worker_in {
     struct iovec iov[WORKER_BATCH];
     struct sockaddr_storage from[WORKER_BATCH];
     uint8_t dg[WORKER_BATCH][WORKER_DGRAM_BYTES];
+};
+
+/* DTLS records that wait. One takes as long as a hundred packets of media, which go first; a flight of five in one
+ * datagram would make media wait for five times as long. */
+struct worker_later {
+    unsigned first, count;
+    struct {
+        struct addr src;
+        size_t len;
+        uint8_t p[WORKER_DGRAM_MAX];
+    } record[LATER_MAX];
 };
 
 static void flush(struct media_worker *w) {
@@ -103,14 +119,58 @@ static void drain_backlog(struct media_worker *w) {
 
 static void run_commands(struct media_worker *w) {
     struct media_command cmd;
-    ring_clear(w->commands);
-    while (ring_pop(w->commands, &cmd) == 0) {
+    bool any = false;
+    for (; ring_pop(w->commands, &cmd) == 0; any = true) {
         if (cmd.kind == MEDIA_CMD_STOP)
             w->stopping = true;
         else
             media_call_command(w, &cmd);
     }
-    secret_wipe(&cmd, sizeof cmd);
+    if (any) {
+        secret_wipe(&cmd, sizeof cmd);
+        flush(w);
+    }
+}
+
+static void serve_one_later(struct media_worker *w) {
+    struct worker_later *l = w->later;
+    struct media_source *source;
+    unsigned i = l->first;
+    l->first = (l->first + 1) % LATER_MAX;
+    l->count--;
+    HASH_FIND(hh, w->by_addr, &l->record[i].src, sizeof l->record[i].src, source);
+    if (source)
+        media_call_dtls(source->leg, l->record[i].p, l->record[i].len);
+    flush(w);
+}
+
+static void put_later(struct media_worker *w, const uint8_t *p, size_t len, const struct addr *src) {
+    struct worker_later *l = w->later;
+    if (l->count == LATER_MAX)
+        serve_one_later(w);
+    unsigned i = (l->first + l->count++) % LATER_MAX;
+    l->record[i].src = *src;
+    l->record[i].len = len;
+    memcpy(l->record[i].p, p, len);
+}
+
+/* RFC 6347 4.1.1: a datagram holds whole records, and they need not stay together. */
+static void take_dtls(struct media_worker *w, const uint8_t *p, size_t len, const struct addr *src) {
+    for (unsigned n = 0; len > 0; n++) {
+        size_t record = len < DTLS_HEADER_BYTES ? len : DTLS_HEADER_BYTES + (size_t)(p[11] << 8 | p[12]);
+        if (record > len || n == RECORDS_MAX)
+            record = len;
+        put_later(w, p, record, src);
+        p += record;
+        len -= record;
+    }
+}
+
+static void take_rtp(struct media_worker *w, struct media_source *source, uint8_t *p, size_t len) {
+    /* What completes this leg's handshake may be among those that wait. */
+    while (media_call_handshaking(source->leg) && w->later->count)
+        serve_one_later(w);
+    media_call_rtp(source->leg, p, len);
 }
 
 /* RFC 7983 7: the first byte says which protocol. */
@@ -131,20 +191,28 @@ static void take_datagram(struct media_worker *w, uint8_t *p, size_t len, const 
     if (!source)
         worker_count(&w->n.unknown_source_pkts, 1);
     else if (dtls)
-        media_call_dtls(source->leg, p, len);
+        take_dtls(w, p, len, src);
     else if (rtp_is_rtp_or_rtcp(p, len))
-        media_call_rtp(source->leg, p, len);
+        take_rtp(w, source, p, len);
     else
         worker_count(&w->n.malformed_pkts, 1);
 }
 
-static int receive(struct media_worker *w, struct worker_in *in) {
-    for (unsigned i = 0; i < WORKER_BATCH; i++) {
+static struct worker_in *in_new(void) {
+    struct worker_in *in = calloc(1, sizeof *in);
+    for (unsigned i = 0; in && i < WORKER_BATCH; i++) {
         in->iov[i] = (struct iovec){.iov_base = in->dg[i], .iov_len = WORKER_DGRAM_MAX + 1};
-        in->msgs[i].msg_hdr = (struct msghdr){
-            .msg_name = &in->from[i], .msg_namelen = sizeof in->from[i], .msg_iov = &in->iov[i], .msg_iovlen = 1};
+        in->msgs[i].msg_hdr = (struct msghdr){.msg_name = &in->from[i], .msg_iov = &in->iov[i], .msg_iovlen = 1};
     }
-    int n = recvmmsg(w->fd, in->msgs, WORKER_BATCH, MSG_DONTWAIT, NULL);
+    return in;
+}
+
+/* One batch. wait: for the first datagram, FLOW_MS at most. */
+static int receive(struct media_worker *w, struct worker_in *in, bool wait) {
+    for (unsigned i = 0; i < WORKER_BATCH; i++)
+        in->msgs[i].msg_hdr.msg_namelen = sizeof in->from[i];
+    int n = recvmmsg(w->fd, in->msgs, WORKER_BATCH, wait ? MSG_WAITFORONE : MSG_DONTWAIT, NULL);
+    w->now_ms = clock_mono_ms();
     if (n <= 0)
         return 0;
     worker_count(&w->n.rx_pkts, (uint64_t)n);
@@ -157,23 +225,37 @@ static int receive(struct media_worker *w, struct worker_in *in) {
     return n;
 }
 
+/* The batches of one turn. While datagrams flow, the worker waits in recvmmsg and looks for commands after each turn,
+ * which saves it a system call and a timer; when none came for FLOW_MS it waits for both.
+ * Returns whether they flow. */
+static bool receive_some(struct media_worker *w, struct worker_in *in, bool flowing) {
+    int n = receive(w, in, flowing && w->later->count == 0);
+    bool some = n > 0;
+    for (int rounds = 1; rounds < ROUNDS_MAX && n == WORKER_BATCH; rounds++)
+        n = receive(w, in, false);
+    return some;
+}
+
 static void *worker_main(void *arg) {
     struct media_worker *w = arg;
-    struct worker_in *in = calloc(1, sizeof *in);
+    struct worker_in *in = in_new();
     struct pollfd fds[2] = {{.fd = w->fd, .events = POLLIN}, {.fd = ring_fd(w->commands), .events = POLLIN}};
     uint64_t swept_ms = clock_mono_ms();
+    bool flowing = false;
     while (in && !w->stopping) {
-        int tick_ms = w->handshakes || w->backlog ? TICK_BUSY_MS : TICK_IDLE_MS;
-        poll(fds, 2, media_ringback_wait_ms(w, tick_ms));
-        w->now_ms = clock_mono_ms();
+        int tick_ms = w->calls_open || w->backlog ? TICK_BUSY_MS : TICK_IDLE_MS;
+        if (!flowing && w->later->count == 0) {
+            poll(fds, 2, media_ringback_wait_ms(w, tick_ms));
+            if (fds[1].revents)
+                ring_clear(w->commands);
+        }
+        flowing = receive_some(w, in, flowing);
         run_commands(w);
-        flush(w);
-        /* Bounded, so that commands and timers are served under any load of packets. */
-        for (int rounds = 0; rounds < 16 && receive(w, in) == WORKER_BATCH; rounds++)
-            ;
+        if (w->later->count)
+            serve_one_later(w);
         if (w->now_ms - swept_ms >= (uint64_t)tick_ms) {
+            media_call_sweep(w, w->now_ms - swept_ms);
             swept_ms = w->now_ms;
-            media_call_sweep(w);
             media_plain_sweep(w);
             flush(w);
         }
@@ -191,12 +273,14 @@ static void *worker_main(void *arg) {
 static int open_socket(struct media_worker *w, const char *address, uint16_t port, struct err_text *et) {
     struct addr a;
     int size = SOCKET_BYTES, off = 0;
+    struct timeval flow = {.tv_usec = FLOW_MS * 1000L};
     if (addr_parse(&a, address, port) != 0)
         return err_say(et, E_INVAL, "media.address: \"%s\" is not an IP address", address);
-    w->fd = socket(a.u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    w->fd = socket(a.u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (w->fd < 0)
         return err_say(et, E_IO, "media: no UDP socket: %s", strerror(errno));
     w->maps_v4 = a.u.sa.sa_family == AF_INET6;
+    setsockopt(w->fd, SOL_SOCKET, SO_RCVTIMEO, &flow, sizeof flow);
     setsockopt(w->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     setsockopt(w->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     if (a.u.sa.sa_family == AF_INET6)
@@ -222,10 +306,12 @@ int media_worker_start(struct media_worker *w, const struct media_config *cfg, u
         err = media_plain_new(&w->plain) == 0 ? 0 : err_say(et, E_NOMEM, "media: out of memory");
     w->calls = calloc(cfg->calls_max, sizeof *w->calls);
     w->out = calloc(1, sizeof *w->out);
+    w->later = calloc(1, sizeof *w->later);
     if (err == 0 && stun_sources_new(&w->stun_sources) != 0)
         err = err_say(et, E_NOMEM, "media: out of memory");
-    if (err == 0 && (!w->calls || !w->out || ring_new(&w->commands, RING_SLOTS, sizeof(struct media_command)) != 0 ||
-                     ring_new(&w->events, RING_SLOTS, sizeof(struct media_event)) != 0))
+    if (err == 0 &&
+        (!w->calls || !w->out || !w->later || ring_new(&w->commands, RING_SLOTS, sizeof(struct media_command)) != 0 ||
+         ring_new(&w->events, RING_SLOTS, sizeof(struct media_event)) != 0))
         err = err_say(et, E_NOMEM, "media: out of memory");
     if (err == 0 && pthread_create(&w->thread, NULL, worker_main, w) != 0)
         err = err_say(et, E_IO, "media: no thread: %s", strerror(errno));
@@ -252,6 +338,7 @@ void media_worker_stop(struct media_worker *w) {
     free(w->calls);
     free(w->out);
     stun_sources_free(w->stun_sources);
+    free(w->later);
     if (w->fd >= 0)
         close(w->fd);
 }

@@ -99,11 +99,13 @@ struct media_worker {
     struct media_plain *plain; /* callers without ICE */
     struct stun_sources *stun_sources;
     struct media_ringing *ringing; /* calls that hear the ringback tone, the one that is due first in front */
-    unsigned handshakes;           /* legs whose DTLS is under way: the sweep is then fast */
+    struct media_leg *handshaking; /* list of the legs whose DTLS is under way */
+    unsigned calls_open, swept;    /* swept: the slot where the sweep goes on */
     uint64_t now_ms;
     struct worker_event *backlog, *backlog_tail;
     unsigned backlog_count;
     struct worker_out *out;
+    struct worker_later *later;
     bool stopping;
 
     /* atomic: */

@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 
+from bench_table import Table
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PAYLOAD = b'{"aps":{},"x":"' + b"x" * (1024 - 17) + b'"}'
@@ -115,27 +117,13 @@ def by_connections(build, folder, port, count):
     return best
 
 
-class Table:
-    def __init__(self, as_json):
-        self.as_json, self.missed = as_json, 0
-
-    def add(self, figure, value, unit, ratio=None, limit=None, ok=True):
-        self.missed += not ok
-        if self.as_json:
-            print(json.dumps({"bench": "push", "figure": figure, "value": round(value, 4), "unit": unit,
-                              "ratio": None if ratio is None else round(ratio, 3), "limit": limit, "ok": ok}), flush=True)
-        else:
-            print(f"{figure:34} {value:12.3f} {unit:10} {'' if ratio is None else f'{ratio:.2f} x':>9}"
-                  f"  {'' if limit is None else limit:24} {'' if limit is None else 'ok' if ok else 'MISSED'}", flush=True)
-
-
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("build")
     options.add_argument("--json", action="store_true")
     options.add_argument("--count", type=int, default=1000000)
     o = options.parse_args()
-    table = Table(o.json)
+    table = Table("push", o.json)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([f"{ROOT}/config/dev-state.sh", folder], check=True, stdout=subprocess.DEVNULL)
         with Simulator(o.build, folder, "--bench") as sim:

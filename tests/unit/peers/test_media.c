@@ -551,6 +551,38 @@ static void restarts_that_come_to_nothing_leave_the_call_as_it_was(void **state)
     assert_false(knows(w, &w->far_ice, LOCAL_UFRAG));
 }
 
+/* Records are taken apart before anybody knows whether they are any. */
+static void send_broken_records(struct world *w) {
+    uint8_t dg[1400] = {0};
+    for (size_t i = 0; i + 13 <= sizeof dg; i += 13) { /* empty records, more than a queue holds */
+        dg[i] = 22;
+        dg[i + 1] = 0xfe;
+        dg[i + 2] = 0xfd;
+    }
+    for (int i = 0; i < 4; i++)
+        peer_endpoint_send_raw(w->caller.e, dg, sizeof dg);
+    peer_endpoint_send_raw(w->caller.e, dg, 12); /* less than a header */
+    dg[11] = 0xff;
+    peer_endpoint_send_raw(w->caller.e, dg, 40); /* longer than its datagram */
+    dg[11] = 0;
+    dg[12] = 20;
+    peer_endpoint_send_raw(w->caller.e, dg, 40); /* a whole one, and the rest of another */
+}
+
+static void dtls_records_of_any_shape_do_no_harm(void **state) {
+    struct world *w = *state;
+    start_caller(w, false, false);
+    wait_for(w, w->caller.path);
+    send_broken_records(w);
+    wait_for(w, w->seen[MEDIA_EV_FAR_DTLS]);
+    send_broken_records(w);
+    settle(w, 50);
+    assert_false(w->seen[MEDIA_EV_FAILED]);
+    assert_false(w->seen[MEDIA_EV_PEER_CLOSED]);
+    w->caller.e = peer_endpoint_free(w->caller.e);
+    wait_for(w, w->seen[MEDIA_EV_PEER_CLOSED]);
+}
+
 #define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -575,6 +607,7 @@ int main(void) {
         test(both_ends_change_networks_while_the_gateway_encrypts_again),
         test(an_ice_restart_moves_the_media_and_ends_the_old_credentials),
         test(restarts_that_come_to_nothing_leave_the_call_as_it_was),
+        test(dtls_records_of_any_shape_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

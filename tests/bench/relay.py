@@ -1,0 +1,141 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""./dev bench relay: the cost and the delay of a relayed packet, as ratios to a bare recvmmsg/sendmmsg relay that takes
+turns with the measured one in the same run. Needs a release build: BUILD_DIR/bin with bench-relay. Where rtpengine is
+installed it is measured, too.
+
+A figure is the median of the rounds; what else the machine does comes and goes. Run it as root, and the measured threads
+go before everything else.
+
+usage: tests/bench/relay.py BUILD_DIR [--json] [--rounds N]
+"""
+import argparse
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from bench_table import Table
+
+RATE, HANDSHAKES = 10000, 200
+SUBJECTS = {"transfer": (["transfer"], 1.15), "re-encrypting, AES-CM": (["sdes", "--profile", "cm"], 1.35),
+            "re-encrypting, AES-GCM": (["sdes", "--profile", "gcm"], 1.35)}
+BESIDE = {"transfer": ["transfer"], "re-encrypting": ["sdes", "--profile", "gcm"]}  # while callers come up
+
+
+def free_port(kind):
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Rtpengine:
+    """The Debian package's daemon, in user space, with its own defaults for all that matters."""
+
+    def __init__(self, folder):
+        self.port, self.log = free_port(socket.SOCK_DGRAM), open(os.path.join(folder, "rtpengine.log"), "wb")
+        self.process = subprocess.Popen(
+            ["rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--log-level=3", "--table=-1",
+             "--interface=127.0.0.1", f"--listen-ng=127.0.0.1:{self.port}", "--port-min=30000", "--port-max=50000",
+             "--delete-delay=0", f"--pidfile={folder}/rtpengine.pid"], stdout=self.log, stderr=self.log)
+        time.sleep(1)
+        if self.process.poll() is not None:
+            print(f"rtpengine does not start, so it is left out: {open(self.log.name).read()}", file=sys.stderr)
+
+    def running(self):
+        return self.process.poll() is None
+
+    def options(self):
+        return ["--rtpengine", str(self.process.pid), "--ng-port", str(self.port)]
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(10)
+        self.log.close()
+
+
+def measure(build, *options):
+    done = subprocess.run([f"{build}/bin/bench-relay", "--rate", str(RATE), *options], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=120)
+    if done.returncode != 0:
+        sys.exit(f"bench-relay {' '.join(options)}: {done.stdout}{done.stderr}")
+    run = json.loads(done.stdout)
+    subject = run["subject"]
+    if subject["relayed"] < subject["sent"] * 0.99 or run["handshakes_done"] != run["handshakes"]:
+        sys.exit(f"bench-relay {' '.join(options)}: packets or handshakes were lost: {done.stdout}")
+    return run
+
+
+class Runs:
+    """What bench-relay said of one subject, once a round."""
+
+    def __init__(self):
+        self.runs = []
+
+    def figure(self, name, who="subject"):
+        return statistics.median(r[who][name] for r in self.runs)
+
+    def ratio(self, name):
+        return statistics.median(r["subject"][name] / r["floor"][name] for r in self.runs)
+
+    def added(self, name):
+        return statistics.median(r["subject"][name] - r["floor"][name] for r in self.runs)
+
+
+def run_rounds(build, rounds, rtpengine):
+    wanted = {name: options for name, (options, _) in SUBJECTS.items()}
+    wanted |= {f"{name} beside handshakes": [*options, "--handshakes", str(HANDSHAKES)] for name, options in BESIDE.items()}
+    if rtpengine:
+        wanted["rtpengine"] = ["rtpengine", *rtpengine.options()]
+    runs = {name: Runs() for name in wanted}
+    for _ in range(rounds):
+        for name, options in wanted.items():
+            runs[name].runs.append(measure(build, *options))
+    return runs
+
+
+def report(table, runs):
+    for figure, when in (("cpu_ns", "paced"), ("full_cpu_ns", "saturated")):
+        table.add(f"bare relay, {when}, CPU", runs["transfer"].figure(figure, "floor"), "ns/packet", 1)
+        for name, (_, most) in SUBJECTS.items():
+            table.at_most(f"{name}, {when}, CPU", runs[name].figure(figure), "ns/packet", runs[name].ratio(figure), most)
+        if "rtpengine" in runs:
+            theirs = runs["rtpengine"].figure(figure)
+            table.add(f"rtpengine, DTLS to SDES, {when}, CPU", theirs, "ns/packet", runs["rtpengine"].ratio(figure))
+            for name in SUBJECTS:
+                ours = runs[name].figure(figure)
+                table.add(f"{name}, {when}, of rtpengine's", ours, "ns/packet", ours / theirs)
+    table.add("bare relay, saturated", runs["transfer"].figure("full_per_s", "floor"), "packets/s")
+    for name in SUBJECTS:
+        table.add(f"{name}, saturated", runs[name].figure("full_per_s"), "packets/s")
+    for percentile, limit in (("p50_us", 30), ("p99_us", 200)):
+        table.add(f"bare relay, one way, {percentile[:3]}", runs["transfer"].figure(percentile, "floor"), "us")
+        for name in BESIDE:
+            added = runs[f"{name} beside handshakes"].added(percentile)
+            table.under(f"{name}, {HANDSHAKES} handshakes/s, added", added, "us", limit)
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("build")
+    options.add_argument("--json", action="store_true")
+    options.add_argument("--rounds", type=int, default=5)
+    o = options.parse_args()
+    table = Table("relay", o.json)
+    with tempfile.TemporaryDirectory() as folder:
+        rtpengine = Rtpengine(folder) if shutil.which("rtpengine") else None
+        try:
+            report(table, run_rounds(o.build, o.rounds, rtpengine if rtpengine and rtpengine.running() else None))
+        finally:
+            if rtpengine:
+                rtpengine.close()
+    return 1 if table.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
