@@ -5,65 +5,20 @@ import asyncio
 import base64
 import contextlib
 import os
-import socket
-import socketserver
 import sqlite3
 import subprocess
-import threading
+import types
 import unittest
 
 from harness import BIN, Stack, free_port, wait_for
+import test_apns_login
 from test_attach import Phone
 
 APNS = "      team_id: ABCDE12345\n      key_id: FGHIJ67890\n      key_file: apns-key.p8\n"
-TOPICS = "1.2.840.113635.100.6.3.6=DER:{}\n"
 
 
 def openssl(folder, *args):
     subprocess.run(["openssl", *args], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-class Tunnels(socketserver.ThreadingTCPServer):
-    """An HTTP proxy that does CONNECT, with a user and a password."""
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, port, login):
-        super().__init__(("127.0.0.1", port), Tunnel)
-        self.login, self.asked, self.refused = base64.b64encode(login.encode()).decode(), [], 0
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Tunnel(socketserver.BaseRequestHandler):
-    def handle(self):
-        head = b""
-        while b"\r\n\r\n" not in head:
-            more = self.request.recv(4096)
-            if not more:
-                return
-            head += more
-        lines = head.decode().split("\r\n")
-        if f"Proxy-Authorization: Basic {self.server.login}" not in lines:
-            self.server.refused += 1
-            self.request.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-            return
-        target = lines[0].split()[1]
-        self.server.asked.append(target)
-        host, port = target.rsplit(":", 1)
-        with socket.create_connection((host, int(port))) as there:
-            self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=self.copy, args=(there, self.request), daemon=True)
-            back.start()
-            self.copy(self.request, there)
-            back.join()
-
-    @staticmethod
-    def copy(source, to):
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                to.sendall(data)
-        with contextlib.suppress(OSError):
-            to.shutdown(socket.SHUT_WR)
 
 
 class PushService(unittest.TestCase):
@@ -280,17 +235,22 @@ routes:"""))
         self.assertIn("password", refused.log())
 
     def test_a_proxy_with_a_password(self):
-        port = free_port()
-        tunnels = Tunnels(port, "me:sesame")
-        self.addCleanup(tunnels.server_close)
-        self.addCleanup(tunnels.shutdown)
-        stack = self.stack(gateway=False, edit=lambda text: text.replace(
-            APNS, f"{APNS}      proxy: \"127.0.0.1:{port}\"\n      proxy_user: me\n      proxy_password_file: proxy.password\n"))
+        stack = self.stack(gateway=False)
+        login = base64.b64encode(b"me:sesame").decode()
+
+        def act(request):
+            if f"\r\nProxy-Authorization: Basic {login}\r\n" in request.server.heads[-1]:
+                request.way()
+            else:
+                request.say(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        proxy = test_apns_login.Proxy(types.SimpleNamespace(stack=stack, addCleanup=self.addCleanup), act)
+        stack.edit_config(lambda text: text.replace(APNS, (
+            f"{APNS}      proxy: \"{proxy.address}\"\n      proxy_user: me\n      proxy_password_file: proxy.password\n")))
         with open(os.open(stack.path("proxy.password"), os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
             f.write("sesame\n")
         stack.gateway = stack.start_gateway()
         self.one_ring(stack)
-        self.assertEqual(set(tunnels.asked), {f"127.0.0.1:{stack.sim_port}"})
+        self.assertEqual({head.split()[1] for head in proxy.heads}, {f"127.0.0.1:{stack.sim_port}"})
         good = self.doctor(stack)
         self.assertEqual(good.returncode, 0, good.stdout)
         self.assertIn(f"the proxy opened a way to 127.0.0.1:{stack.sim_port}", good.stdout)
@@ -301,7 +261,6 @@ routes:"""))
         self.assertEqual(bad.returncode, 1)
         self.assertRegex(bad.stdout, "proxy +FAILS .*407")
         stack.gateway = stack.start("gateway", "wakegate", "serve", "-c", stack.config)
-        wait_for(lambda: tunnels.refused)
         wait_for(lambda: "407 Proxy Authentication Required" in stack.gateway.log())
 
 
