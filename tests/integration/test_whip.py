@@ -70,8 +70,8 @@ class WhipClient(Caller):
         connection.local_username, connection.local_password = ufrag, pwd
         connection.remote_username, connection.remote_password = ice["ufrag"], ice["pwd"]
         [pair] = connection._nominated.values()
-        await pair.protocol.request(connection.build_request(pair, nominate=True), pair.remote_addr,
-                                    integrity_key=ice["pwd"].encode())
+        await asyncio.wait_for(pair.protocol.request(connection.build_request(pair, nominate=True), pair.remote_addr,
+                                                     integrity_key=ice["pwd"].encode()), 5 * SLOW)
 
     async def hears_again(self, hz):
         self.heard = self.heard[:0]
