@@ -14,10 +14,10 @@
 #define SECRET_LIFE_MS  60000
 #define COOKIE_LIFE_MS  15000 /* as long as a handshake may take */
 #define TIME_BYTES      4
-#define BUCKETS         4096 /* 32 KB */
-#define BUDGET_PER_S    400U /* a session border controller sets up a hundred calls in a second, two datagrams each */
-#define TOKEN           1000U
-#define BUDGET_FULL     (BUDGET_PER_S * TOKEN)
+#define BUCKETS         4096  /* 32 KB */
+#define BUDGET_PER_S    400UL /* a session border controller sets up a hundred calls in a second, two datagrams each */
+#define TOKEN           1000UL
+#define BUDGET_FULL     (uint32_t)(BUDGET_PER_S * TOKEN)
 #define V6_NETWORK_FROM 8 /* RFC 4291 2.5.4: whoever has one address has the /64 */
 
 /* RFC 6347 4.1 and 4.2.2 */

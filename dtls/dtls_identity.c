@@ -140,21 +140,23 @@ static int load(SSL_CTX *ctx, const struct dtls_identity_params *p, struct err_t
     return load_key(ctx, p->key_file, et);
 }
 
-int dtls_identity_make(struct dtls_identity **ip, const struct dtls_identity_params *p, struct err_text *et) {
-    struct dtls_identity *i = calloc(1, sizeof *i);
-    int err;
-    if (!i || !(i->ctx = SSL_CTX_new(DTLS_method())))
-        err = err_say(et, E_NOMEM, "out of memory");
-    else if (!configure(i->ctx, p->srtp_profiles ? p->srtp_profiles : DEFAULT_PROFILES))
-        err = err_say(et, E_CRYPTO, "the DTLS identity could not be made: %s", last_reason());
-    else
-        err = p->certificate_file ? load(i->ctx, p, et) : generate(i->ctx, et);
+static int fill(struct dtls_identity *i, const struct dtls_identity_params *p, struct err_text *et) {
+    i->ctx = SSL_CTX_new(DTLS_method());
+    if (!i->ctx || !configure(i->ctx, p->srtp_profiles ? p->srtp_profiles : DEFAULT_PROFILES))
+        return err_say(et, E_CRYPTO, "the DTLS identity could not be made: %s", last_reason());
+    int err = p->certificate_file ? load(i->ctx, p, et) : generate(i->ctx, et);
     if (err == 0 && !set_fingerprint(i, SSL_CTX_get0_certificate(i->ctx)))
         err = err_say(et, E_CRYPTO, "the certificate's fingerprint could not be made: %s", last_reason());
+    return err;
+}
+
+int dtls_identity_make(struct dtls_identity **ip, const struct dtls_identity_params *p, struct err_text *et) {
+    struct dtls_identity *i = calloc(1, sizeof *i);
+    if (!i)
+        return err_say(et, E_NOMEM, "out of memory");
+    int err = fill(i, p, et);
     ERR_clear_error();
-    if (err != 0)
-        i = dtls_identity_free(i);
-    *ip = i;
+    *ip = err == 0 ? i : dtls_identity_free(i);
     return err;
 }
 

@@ -16,8 +16,7 @@ struct store_db {
     int lock_fd;
 };
 
-/* Forward only: entry i brings a database of version i to i + 1 (PRAGMA user_version). */
-static const char *const migrations[] = {
+static const char schema_1[] =
     "CREATE TABLE devices (tenant TEXT NOT NULL, id TEXT NOT NULL, user TEXT NOT NULL, app TEXT NOT NULL, token TEXT "
     "NOT NULL,"
     " sandbox INTEGER NOT NULL, ui INTEGER NOT NULL, handoff TEXT NOT NULL, sealing_key TEXT NOT NULL, app_version "
@@ -39,13 +38,18 @@ static const char *const migrations[] = {
     "CREATE INDEX pushes_by_device ON pushes (tenant, device, queued_ms);"
     "CREATE INDEX pushes_by_call ON pushes (call);"
     "CREATE TABLE idempotency (tenant TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL, call TEXT NOT NULL,"
-    " response TEXT NOT NULL, created_ms INTEGER NOT NULL, PRIMARY KEY (tenant, key));",
+    " response TEXT NOT NULL, created_ms INTEGER NOT NULL, PRIMARY KEY (tenant, key));";
+
+static const char schema_2[] =
     "ALTER TABLE devices ADD COLUMN token_accepted_ms INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE devices ADD COLUMN token_refused INTEGER NOT NULL DEFAULT 0;"
-    "CREATE TABLE sealed (name TEXT PRIMARY KEY, value TEXT NOT NULL, updated_ms INTEGER NOT NULL);",
-    "ALTER TABLE pushes ADD COLUMN receipt_ms INTEGER NOT NULL DEFAULT 0;"
-    "CREATE INDEX pushes_by_time ON pushes (tenant, queued_ms);",
-};
+    "CREATE TABLE sealed (name TEXT PRIMARY KEY, value TEXT NOT NULL, updated_ms INTEGER NOT NULL);";
+
+static const char schema_3[] = "ALTER TABLE pushes ADD COLUMN receipt_ms INTEGER NOT NULL DEFAULT 0;"
+                               "CREATE INDEX pushes_by_time ON pushes (tenant, queued_ms);";
+
+/* Forward only: entry i brings a database of version i to i + 1 (PRAGMA user_version). */
+static const char *const migrations[] = {schema_1, schema_2, schema_3};
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
 
 static const char *const sql[STORE_STATEMENTS] = {

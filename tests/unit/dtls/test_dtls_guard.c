@@ -47,7 +47,7 @@ static void a_changed_cookie_is_none(void **state) {
     uint8_t cookie[DTLS_COOKIE_BYTES + 1] = {0};
     (void)state;
     dtls_guard_cookie(g, cookie, &a, NOW_MS);
-    for (size_t i = 0; i < DTLS_COOKIE_BYTES * 8; i++) {
+    for (size_t i = 0; i < (size_t)DTLS_COOKIE_BYTES * 8; i++) {
         cookie[i / 8] ^= (uint8_t)(1 << i % 8);
         assert_int_equal(dtls_guard_check(g, cookie, DTLS_COOKIE_BYTES, &a, NOW_MS), E_AUTH);
         cookie[i / 8] ^= (uint8_t)(1 << i % 8);
