@@ -9,7 +9,7 @@ umask 077
 dir=$1
 : "${API_LISTEN:=127.0.0.1:8080}" "${PUBLIC_URL:=http://$API_LISTEN}" "${BEHIND_PROXY:=false}"
 : "${MEDIA_ADDRESS:=127.0.0.1}" "${MEDIA_PORT:=10000}" "${MEDIA_ANNOUNCE:=127.0.0.1}" "${MEDIA_WORKERS:=1}"
-: "${APNS_HOST:=127.0.0.1}" "${APNS_PORT:=2197}" "${HANDOFF:=transfer, sdes, dtls}" "${LOG_LEVEL:=info}"
+: "${APNS_HOST:=127.0.0.1}" "${APNS_PORT:=2197}" "${HANDOFF:=sealed, transfer, sdes, dtls}" "${LOG_LEVEL:=info}"
 mkdir -p "$dir"
 cd "$dir"
 

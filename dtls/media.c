@@ -232,6 +232,19 @@ int media_near_open(struct media *m, media_id id, const struct media_near *near)
     return push(m, &cmd);
 }
 
+static int push_number(struct media *m, media_id id, enum media_command_kind kind, unsigned number) {
+    struct media_command cmd = {.kind = kind, .id = id, .u.number = number};
+    return push(m, &cmd);
+}
+
+int media_near_choose(struct media *m, media_id id, unsigned number) {
+    return push_number(m, id, MEDIA_CMD_NEAR_CHOOSE, number);
+}
+
+int media_near_drop(struct media *m, media_id id, unsigned number) {
+    return push_number(m, id, MEDIA_CMD_NEAR_DROP, number);
+}
+
 int media_near_fingerprints(struct media *m, media_id id, const struct sdp_fingerprint *fp, size_t count,
                             bool dtls_client) {
     struct media_command cmd = {.kind = MEDIA_CMD_NEAR_FINGERPRINTS, .id = id};

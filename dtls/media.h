@@ -91,8 +91,14 @@ int media_far_restart(struct media *m, media_id id, const struct ice_lite *ice);
 
 enum media_mode { MEDIA_MODE_NONE, MEDIA_MODE_TRANSFER, MEDIA_MODE_SEALED, MEDIA_MODE_SDES, MEDIA_MODE_DTLS };
 
+#define MEDIA_WAITING_MAX 16 /* phones that may wait beside each other */
+
 struct media_near {
     enum media_mode mode;
+    /* SEALED: one of several phones that ring. Its leg waits beside the others', answers its checks and relays nothing,
+     * until media_near_choose. */
+    bool waits;
+    unsigned number;        /* which phone it is: 0..MEDIA_WAITING_MAX - 1; given back in events */
     struct ice_lite ice;    /* the phone's checks carry "ufrag:remote_ufrag" */
     struct media_keys keys; /* SEALED, SDES: the near leg's own keys as the gateway sees them */
     struct sdp_fingerprint
@@ -101,10 +107,16 @@ struct media_near {
     bool dtls_client;
 };
 
-/* Give the call a near leg, replacing one that is there. For TRANSFER the worker answers with MEDIA_EV_KEYS as soon as
- * the far handshake is done, and from then on never protects or unprotects with the far keys itself; where it has
- * protected a ringback tone with them, MEDIA_EV_FAILED (E_STATE) comes instead. */
+/* Give the call a near leg, replacing one that is there, and those that wait, unless this one waits itself (then it
+ * replaces the waiting one of its number). For TRANSFER the worker answers with MEDIA_EV_KEYS as soon as the far
+ * handshake is done, and from then on never protects or unprotects with the far keys itself; where it has protected a
+ * ringback tone with them, MEDIA_EV_FAILED (E_STATE) comes instead. */
 int media_near_open(struct media *m, media_id id, const struct media_near *near);
+/* The leg that waits with this number becomes the call's near leg, with the path that it has; the others are closed and
+ * their keys wiped. Without such a leg the call fails (MEDIA_EV_FAILED). */
+int media_near_choose(struct media *m, media_id id, unsigned number);
+/* Close one leg that waits, and wipe its keys. */
+int media_near_drop(struct media *m, media_id id, unsigned number);
 /* DTLS mode: the phone's fingerprints and DTLS role, known from its SDP answer; a parked ClientHello is then taken up.
  */
 int media_near_fingerprints(struct media *m, media_id id, const struct sdp_fingerprint *fp, size_t count,
@@ -128,7 +140,7 @@ enum media_event_kind {
     MEDIA_EV_FAR_DTLS,      /* the caller's handshake is done: u.profile */
     MEDIA_EV_RINGBACK,      /* the first packet of the ringback tone left */
     MEDIA_EV_KEYS,          /* TRANSFER: the far leg's keys, once: u.keys. The receiver wipes the event */
-    MEDIA_EV_NEAR_ICE,      /* the phone's path: u.path */
+    MEDIA_EV_NEAR_ICE,      /* a phone's path: u.path, number as in media_near */
     MEDIA_EV_NEAR_DTLS,     /* the phone's handshake is done: u.profile */
     MEDIA_EV_FIRST_TO_NEAR, /* first media packet relayed caller -> phone */
     MEDIA_EV_FIRST_TO_FAR,  /* first media packet relayed phone -> caller */
@@ -153,6 +165,8 @@ struct media_event {
     union {
         struct {
             struct addr addr;
+            unsigned number;
+            bool waited; /* its leg was chosen, and brings this path along: it was told before */
         } path;
         enum media_profile profile;
         struct {

@@ -10,10 +10,9 @@
 #include <string.h>
 #include <utlist.h>
 
-#define CONSENT_MS 30000 /* RFC 7675 5.1 */
-#define ALERT_MS   1500  /* an unreadable alert counts as the end when nothing else comes for so long */
-#define DTLS_ALERT 21    /* content type (RFC 6347 4.1) */
-#define RTT_MAX_MS 3000  /* what takes longer is no round trip any more */
+#define ALERT_MS   1500 /* an unreadable alert counts as the end when nothing else comes for so long */
+#define DTLS_ALERT 21   /* content type (RFC 6347 4.1) */
+#define RTT_MAX_MS 3000 /* what takes longer is no round trip any more */
 /* Flights to an address that an offer named and that never answered; each is one datagram, shorter than the offer. */
 #define UNHEARD_MAX 5
 #define PLAIN_RTT_MS                                                                                                   \
@@ -75,8 +74,7 @@ static void forget_source(struct media_leg *leg, unsigned i) {
     leg->source_count--;
 }
 
-/* An authenticated check came from src: packets from there belong to this leg. */
-static void vouch(struct media_leg *leg, const struct addr *src) {
+void media_leg_vouch(struct media_leg *leg, const struct addr *src) {
     struct media_worker *w = leg->call->worker;
     struct media_source *s;
     HASH_FIND(hh, w->by_addr, src, sizeof *src, s);
@@ -117,9 +115,11 @@ static void tell_keys(struct media_call *c) {
     secret_wipe(&ev, sizeof ev);
 }
 
-static void path_changed(struct media_leg *leg, enum media_event_kind kind) {
+void media_leg_tell_path(const struct media_leg *leg, enum media_event_kind kind, bool waited) {
     struct media_event ev = event_of(leg->call, kind);
     ev.u.path.addr = leg->ice.selected;
+    ev.u.path.number = leg->number;
+    ev.u.path.waited = waited;
     media_worker_emit(leg->call->worker, &ev);
 }
 
@@ -129,8 +129,8 @@ static void on_dtls_connected(const struct media_keys *keys, void *arg) {
     struct media_event ev = event_of(c, leg->is_near ? MEDIA_EV_NEAR_DTLS : MEDIA_EV_FAR_DTLS);
     if (leg->waiting) {
         media_plain_done(leg);
-        vouch(leg, &leg->ice.selected);
-        path_changed(leg, MEDIA_EV_FAR_ADDRESS);
+        media_leg_vouch(leg, &leg->ice.selected);
+        media_leg_tell_path(leg, MEDIA_EV_FAR_ADDRESS, false);
     }
     handshake_over(leg);
     worker_count(&c->worker->n.dtls_handshakes, 1);
@@ -266,7 +266,7 @@ void media_call_rtp(struct media_leg *leg, uint8_t *p, size_t len) {
 /* ICE */
 
 static void pair_selected(struct media_leg *leg) {
-    path_changed(leg, leg->is_near ? MEDIA_EV_NEAR_ICE : MEDIA_EV_FAR_ICE);
+    media_leg_tell_path(leg, leg->is_near ? MEDIA_EV_NEAR_ICE : MEDIA_EV_FAR_ICE, false);
     if (wants_dtls(leg) && leg->dtls_client)
         start_dtls(leg);
     media_relay_flush(leg->call);
@@ -329,7 +329,7 @@ void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const
         worker_count(&w->n.stun_rejected, 1);
         return;
     }
-    vouch(leg, src);
+    media_leg_vouch(leg, src);
     leg->seen_ms = w->now_ms;
     leg->alert_ms = 0;
     if (!leg->stun_reply_ms)
@@ -343,7 +343,7 @@ void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const
 
 /* Life */
 
-static void leg_open(struct media_leg *leg, const struct ice_lite *ice, bool is_near) {
+void media_leg_open(struct media_leg *leg, const struct ice_lite *ice, bool is_near) {
     leg->ice = *ice;
     leg->ice.selected = (struct addr){0};
     leg->is_near = is_near;
@@ -352,7 +352,7 @@ static void leg_open(struct media_leg *leg, const struct ice_lite *ice, bool is_
     add_ufrag(leg, &leg->ufrag, ice->ufrag);
 }
 
-static void leg_close(struct media_leg *leg) {
+void media_leg_close(struct media_leg *leg) {
     struct media_worker *w = leg->call->worker;
     struct media_call *c = leg->call;
     if (!leg->open)
@@ -409,7 +409,7 @@ static void call_open(struct media_worker *w, media_id id, const struct media_fa
     c->worker = w;
     c->id = id;
     c->far.call = c->near.call = c;
-    leg_open(&c->far, &far->ice, false);
+    media_leg_open(&c->far, &far->ice, false);
     c->far.dtls_client = far->dtls_client;
     memcpy(c->far.fingerprints, far->fingerprints, sizeof c->far.fingerprints);
     c->far.fingerprint_count = far->fingerprint_count;
@@ -428,8 +428,9 @@ static void call_close(struct media_call *c) {
     struct media_event ev = event_of(c, MEDIA_EV_CLOSED);
     ev.u.stats = c->stats;
     media_ringback_stop(c);
-    leg_close(&c->near);
-    leg_close(&c->far);
+    media_waiting_drop_all(c);
+    media_leg_close(&c->near);
+    media_leg_close(&c->far);
     w->calls[slot_of(c->id)] = NULL;
     w->calls_open--;
     atomic_fetch_sub_explicit(&w->n.calls, 1, memory_order_relaxed);
@@ -444,9 +445,11 @@ static void near_open(struct media_call *c, const struct media_near *near) {
         media_call_fail(&c->near, E_STATE);
         return;
     }
-    leg_close(&c->near);
+    media_waiting_drop_all(c);
+    media_leg_close(&c->near);
     c->mode = near->mode;
-    leg_open(&c->near, &near->ice, true);
+    media_leg_open(&c->near, &near->ice, true);
+    c->near.number = near->number;
     c->near.keys = near->keys;
     c->near.dtls_client = near->dtls_client;
     memcpy(c->near.fingerprints, near->fingerprints, sizeof c->near.fingerprints);
@@ -491,7 +494,16 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
         far_restart(c, &cmd->u.ice);
         break;
     case MEDIA_CMD_NEAR_OPEN:
-        near_open(c, &cmd->u.near);
+        if (cmd->u.near.waits)
+            media_waiting_open(c, &cmd->u.near);
+        else
+            near_open(c, &cmd->u.near);
+        break;
+    case MEDIA_CMD_NEAR_CHOOSE:
+        media_waiting_choose(c, cmd->u.number);
+        break;
+    case MEDIA_CMD_NEAR_DROP:
+        media_waiting_drop(c, cmd->u.number);
         break;
     case MEDIA_CMD_NEAR_FINGERPRINTS:
         near_fingerprints(c, cmd);
@@ -540,7 +552,7 @@ static void sweep_leg(struct media_leg *leg) {
         leg->alert_ms = 0;
         peer_closed(leg);
     }
-    if (leg->plain ? is_silent(leg) : addr_is_set(&leg->ice.selected) && now_ms - leg->seen_ms > CONSENT_MS)
+    if (leg->plain ? is_silent(leg) : addr_is_set(&leg->ice.selected) && now_ms - leg->seen_ms > LEG_CONSENT_MS)
         media_call_fail(leg, E_TIMEOUT);
 }
 

@@ -8,9 +8,10 @@
 #include "dtls/rtp_crypt.h"
 #include "dtls/stun_budget.h"
 
-#define LEG_SOURCES_MAX 4  /* addresses of one peer that checks came from: Wi-Fi and cellular, IPv4 and IPv6 */
-#define LEG_PARKED_MAX  4  /* ClientHello fragments that wait for the fingerprint */
-#define HOLD_PKTS_MAX   64 /* more than a second of audio; hold_ms bounds it in time */
+#define LEG_SOURCES_MAX 4     /* addresses of one peer that checks came from: Wi-Fi and cellular, IPv4 and IPv6 */
+#define LEG_PARKED_MAX  4     /* ClientHello fragments that wait for the fingerprint */
+#define LEG_CONSENT_MS  30000 /* RFC 7675 5.1 */
+#define HOLD_PKTS_MAX   64    /* more than a second of audio; hold_ms bounds it in time */
 
 struct parked {
     uint16_t len;
@@ -20,6 +21,8 @@ struct parked {
 struct media_leg {
     struct media_call *call;
     bool open, is_near;
+    bool unchosen;   /* a phone in media_call.phones */
+    unsigned number; /* of a near leg, as in media_near */
     struct ice_lite ice;
     bool plain, waiting;                          /* without ICE; until its address is proved */
     struct addr offered;                          /* plain: where the offer says it is */
@@ -42,6 +45,7 @@ struct media_leg {
     struct media_keys keys; /* profile NONE: none, or erased */
     struct rtp_crypt *crypt;
     struct media_leg *next, *prev; /* with handshaking: the worker's list */
+    struct media_leg *next_phone;  /* in media_call.phones */
 };
 
 struct held {
@@ -54,7 +58,8 @@ struct media_call {
     struct media_worker *worker;
     media_id id;
     struct media_leg far, near;
-    enum media_mode mode; /* of the near leg */
+    struct media_leg *phones; /* that ring with keys of their own: one of them becomes the near leg */
+    enum media_mode mode;     /* of the near leg */
     struct dtls_identity *identity;
     uint64_t gate_ms;
     bool gate, keys_told, keys_taken, told_to_near, told_to_far, failed;
@@ -80,6 +85,20 @@ struct media_call *media_call_find(const struct media_worker *w, media_id id);
  * leg's from now on. */
 void media_leg_adopt(struct media_leg *leg, struct dtls_session *dtls, const struct addr *src,
                      const struct media_keys *keys);
+
+/* media_call.c: a leg's life */
+void media_leg_open(struct media_leg *leg, const struct ice_lite *ice, bool is_near);
+void media_leg_close(struct media_leg *leg);
+/* An authenticated check came from src: packets from there belong to this leg. */
+void media_leg_vouch(struct media_leg *leg, const struct addr *src);
+/* An event with u.path. */
+void media_leg_tell_path(const struct media_leg *leg, enum media_event_kind kind, bool waited);
+
+/* media_waiting.c */
+void media_waiting_open(struct media_call *c, const struct media_near *near);
+void media_waiting_choose(struct media_call *c, unsigned number);
+void media_waiting_drop(struct media_call *c, unsigned number);
+void media_waiting_drop_all(struct media_call *c);
 
 /* media_relay.c */
 void media_relay_rtp(struct media_leg *from, uint8_t *p, size_t len);

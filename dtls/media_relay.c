@@ -112,12 +112,23 @@ static void from_far(struct media_call *c, uint8_t *p, size_t len) {
         hold(c, p, len);
 }
 
+/* A phone that speaks before its answer is not heard; but what it sends is looked at, because its sequence numbers may
+ * begin anew in between (RFC 3711 3.3.1). */
+static void unheard(struct media_leg *leg, uint8_t *p, size_t len) {
+    leg->call->stats.dropped_pkts++;
+    if (leg->unchosen && !leg->crypt)
+        rtp_crypt_new(&leg->crypt, &leg->keys); /* out of memory: media_relay_prepare tries again */
+    if (leg->crypt)
+        rtp_crypt_unprotect(leg->crypt, p, &len, rtp_is_rtcp(p, len));
+}
+
 static void from_near(struct media_call *c, uint8_t *p, size_t len) {
     bool rtp = !rtp_is_rtcp(p, len);
-    c->stats.near_rx_pkts++;
-    c->stats.near_rx_bytes += len;
-    if (!c->gate || !near_ready(c) || (rtp && media_ringback_owns(c, rtp_ssrc(p))) ||
-        recrypt(c, &c->near, &c->far, p, &len) != 0) {
+    if (!c->gate || !near_ready(c)) {
+        unheard(&c->near, p, len);
+        return;
+    }
+    if ((rtp && media_ringback_owns(c, rtp_ssrc(p))) || recrypt(c, &c->near, &c->far, p, &len) != 0) {
         c->stats.dropped_pkts++;
         return;
     }
@@ -131,8 +142,15 @@ static void from_near(struct media_call *c, uint8_t *p, size_t len) {
 }
 
 void media_relay_rtp(struct media_leg *from, uint8_t *p, size_t len) {
-    if (from->is_near)
-        from_near(from->call, p, len);
+    struct media_call *c = from->call;
+    if (!from->is_near) {
+        from_far(c, p, len);
+        return;
+    }
+    c->stats.near_rx_pkts++;
+    c->stats.near_rx_bytes += len;
+    if (from->unchosen)
+        unheard(from, p, len);
     else
-        from_far(from->call, p, len);
+        from_near(c, p, len);
 }

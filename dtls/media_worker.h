@@ -21,6 +21,8 @@ enum media_command_kind {
     MEDIA_CMD_OPEN,
     MEDIA_CMD_FAR_RESTART,
     MEDIA_CMD_NEAR_OPEN,
+    MEDIA_CMD_NEAR_CHOOSE,
+    MEDIA_CMD_NEAR_DROP,
     MEDIA_CMD_NEAR_FINGERPRINTS,
     MEDIA_CMD_GATE,
     MEDIA_CMD_KEYS_TAKEN,
@@ -40,6 +42,7 @@ struct media_command {
         } open;
         struct ice_lite ice;
         struct media_near near;
+        unsigned number;
         struct {
             struct sdp_fingerprint fp[SDP_FINGERPRINTS_MAX];
             size_t count;

@@ -107,6 +107,9 @@ struct sdp_local {
     const char *const *codecs; /* names that the app allows, case-insensitive; count 0: all. Retransmission, FEC, DTMF
                                   and comfort noise that belong to an allowed codec stay */
     size_t codec_count;
+    /* 0: all there is to say. Else as short as can be: so many codecs of each m-line at most, no helpers of codecs, no
+     * header extensions, no feedback. */
+    unsigned brief_codecs;
     uint64_t session_id;
 };
 

@@ -19,6 +19,8 @@ static const char *const setup_names[] = {"", "actpass", "active", "passive"};
 static const char *const per_codec[] = {"rtpmap:", "fmtp:", "rtcp-fb:"};
 static const char *const per_section[] = {
     "extmap:", "extmap-allow-mixed", "ptime:", "maxptime:", "rtcp-rsize", "framerate:"};
+/* Those of them that a brief description has, too. */
+static const char *const in_brief[] = {"rtpmap:", "fmtp:", "ptime:", "maxptime:"};
 
 /* RFC 9143 15. Who agrees to it must send it: a browser then drops packets that do not carry it. The answer leaves
  * before anybody knows what the phone can do, so it is never agreed to, and packets are told apart by payload type
@@ -114,8 +116,24 @@ static int apt_of(const struct sdp_media *m, int pt) {
     return apt;
 }
 
+static const char *const helpers[] = {"telephone-event", "CN", "red", "ulpfec", "flexfec-03", "rtx"};
+
+/* Does it carry sound or pictures itself, and does the app allow it? */
+static bool carries(const struct sdp_codec *c, const struct sdp_local *l) {
+    return !is_named(helpers, sizeof helpers / sizeof *helpers, c->name) &&
+           (l->codec_count == 0 || is_named(l->codecs, l->codec_count, c->name));
+}
+
+static bool codec_brief(const struct sdp_media *m, const struct sdp_codec *c, const struct sdp_local *l) {
+    unsigned before = 0;
+    for (const struct sdp_codec *k = m->codecs; k < c; k++)
+        before += carries(k, l);
+    return carries(c, l) && before < l->brief_codecs;
+}
+
 static bool codec_allowed(const struct sdp_media *m, const struct sdp_codec *c, const struct sdp_local *l) {
-    static const char *const helpers[] = {"telephone-event", "CN", "red", "ulpfec", "flexfec-03"};
+    if (l->brief_codecs)
+        return codec_brief(m, c, l);
     if (l->codec_count == 0 || is_named(l->codecs, l->codec_count, c->name))
         return true;
     if (strcasecmp(c->name, "rtx") == 0) {
@@ -131,7 +149,8 @@ static bool codec_allowed(const struct sdp_media *m, const struct sdp_codec *c, 
 /* Is there a codec among the allowed ones that carries sound or pictures itself? */
 static bool section_allowed(const struct sdp_media *m, const struct sdp_local *l) {
     for (size_t i = 0; i < m->codec_count; i++)
-        if (l->codec_count == 0 || is_named(l->codecs, l->codec_count, m->codecs[i].name))
+        if (l->brief_codecs ? carries(&m->codecs[i], l)
+                            : l->codec_count == 0 || is_named(l->codecs, l->codec_count, m->codecs[i].name))
             return true;
     return false;
 }
@@ -146,11 +165,15 @@ static void write_extmap(struct buf *out, const char *line, bool mirror) {
 }
 
 /* mirror: for the other side of the offer, as opposed to one that passes it on. */
+static bool passes(const char *attribute, const struct sdp_local *l) {
+    return !l->brief_codecs || is_named(in_brief, sizeof in_brief / sizeof *in_brief, attribute);
+}
+
 static void write_codec_lines(struct buf *out, const struct sdp_media *m, const struct sdp_local *l, bool mirror) {
     for (size_t i = 0; i < m->line_count; i++) {
         const char *line = m->lines[i];
         for (size_t k = 0; k < sizeof per_codec / sizeof *per_codec; k++) {
-            if (!starts_with(line, per_codec[k]))
+            if (!starts_with(line, per_codec[k]) || !passes(per_codec[k], l))
                 continue;
             const char *pt = line + strlen(per_codec[k]);
             for (size_t c = 0; c < m->codec_count; c++)
@@ -159,7 +182,7 @@ static void write_codec_lines(struct buf *out, const struct sdp_media *m, const 
                     buf_addf(out, "a=%s\r\n", line);
         }
         for (size_t k = 0; k < sizeof per_section / sizeof *per_section; k++)
-            if (starts_with(line, per_section[k]) && !strstr(line, mid_extension))
+            if (starts_with(line, per_section[k]) && passes(per_section[k], l) && !strstr(line, mid_extension))
                 write_extmap(out, line, mirror && k == 0);
     }
 }

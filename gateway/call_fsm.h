@@ -4,8 +4,8 @@
  *
  *   ringing -> answered -> active -> ended        (and from each state straight to ended)
  *
- * A call has one leg per phone. Several ring, the first answer wins. The rule that keys reach one phone only lives
- * here: CALL_DO_HANDOFF comes at most once in a call's life. Thread: any, one at a time. */
+ * A call has one leg per phone. Several ring, the first answer wins. The rule that the media reaches one phone only
+ * lives here: CALL_DO_HANDOFF comes at most once in a call's life. Thread: any, one at a time. */
 #ifndef GATEWAY_CALL_FSM_H
 #define GATEWAY_CALL_FSM_H
 

@@ -220,6 +220,7 @@ static void do_action(struct call *c, const struct call_action *a) {
         break;
     case CALL_DO_WITHDRAW:
         call_withdraw(c, a->device);
+        call_sealed_drop(c, &c->devices[a->device]);
         break;
     case CALL_DO_CLOSE:
         call_media_close(c);

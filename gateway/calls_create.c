@@ -90,7 +90,10 @@ static int no_common_mode(const struct call *c, const struct device *const *foun
     struct buf can = {0}, may = {0};
     for (size_t i = 0; i < n; i++)
         for (unsigned k = 0; k < found[i]->handoff_count; k++)
-            buf_addf(&can, "%s%s", can.len ? ", " : "", media_mode_name(found[i]->handoff[k]));
+            buf_addf(&can, "%s%s%s", can.len ? ", " : "", media_mode_name(found[i]->handoff[k]),
+                     found[i]->handoff[k] == MEDIA_MODE_SEALED && !found[i]->has_sealing_key
+                         ? " (but a sealing_key is not registered)"
+                         : "");
     for (unsigned i = 0; i < c->route->handoff_count; i++)
         buf_addf(&may, "%s%s", i ? ", " : "", config_handoff_name(c->route->handoff[i]));
     int err = call_refuse(no, 409, "no-handoff", "callee",
@@ -111,7 +114,7 @@ static int find_devices(struct call *c, struct call_refusal *no) {
     if (!c->devices)
         return call_refuse(no, 503, "memory", NULL, "out of memory");
     for (size_t i = 0; i < n; i++) {
-        enum media_mode mode = handoff_choose(c->route, found[i]);
+        enum media_mode mode = handoff_choose(c->route, found[i], 0);
         if (mode != MEDIA_MODE_NONE || !c->offer)
             add_device(c, found[i], mode);
     }
@@ -181,6 +184,8 @@ int call_create(struct call **cp, struct calls *cs, const struct call_request *r
 
 void call_start(struct call *c) {
     c->started = true;
+    if (c->fsm.state == CALL_RINGING)
+        call_sealed_open(c);
     for (unsigned i = 0; i < c->device_count; i++) {
         struct call_device *d = &c->devices[i];
         struct phone *p = d->delivery == CALL_BY_CONNECTION ? phone_awake(c->owner, c->tenant, d->id) : NULL;

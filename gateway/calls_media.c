@@ -169,6 +169,12 @@ int call_media_open(struct call *c, struct buf *answer, struct call_refusal *no)
     return 0;
 }
 
+void call_near_wipe(struct call_near *n) {
+    buf_wipe(&n->handoff);
+    secret_wipe(&n->ice, sizeof n->ice);
+    media_keys_wipe(&n->keys);
+}
+
 static int write_fragment(struct buf *out, struct call *c, const struct ice_lite *ice, struct err_text *et) {
     struct addr at[CALL_CANDIDATES_MAX];
     struct sdp_local l = {.candidates = at, .ufrag = ice->ufrag, .pwd = ice->pwd};
@@ -202,11 +208,11 @@ int call_ice_restart(struct call *c, const struct sdp *fragment, struct buf *out
 
 void call_media_close(struct call *c) {
     c->close_wanted = c->media && media_close(c->owner->d.media, c->media) == E_FULL;
-    buf_wipe(&c->near.handoff);
+    call_near_wipe(&c->near);
+    for (unsigned i = 0; i < c->device_count; i++)
+        call_sealed_drop(c, &c->devices[i]);
     if (c->far_ice.pwd[0])
         secret_wipe(&c->far_ice, sizeof c->far_ice);
-    if (c->near.ice.pwd[0])
-        secret_wipe(&c->near.ice, sizeof c->near.ice);
 }
 
 static void media_gone(struct call *c) {
@@ -216,26 +222,39 @@ static void media_gone(struct call *c) {
 
 /* The near leg */
 
-static void write_handoff(struct call *c, const struct media_keys *keys, const struct rtp_streams *streams) {
+struct call_near *call_near_of(struct call *c, unsigned device) {
+    return c->near.device == (int)device ? &c->near : c->devices[device].waiting;
+}
+
+int call_near_write(struct buf *out, struct call *c, const struct call_near *n, const struct rtp_streams *streams,
+                    unsigned brief_codecs, struct err_text *et) {
     struct addr at[CALL_CANDIDATES_MAX];
     struct calls *cs = c->owner;
-    struct err_text et = {""};
     struct handoff h = {
-        .mode = c->near.mode,
+        .mode = n->mode,
         .offer = c->offer,
         .candidates = at,
         .candidate_count = candidates_of(cs, c->worker, at),
-        .ice = &c->near.ice,
-        .phone_ufrag = c->near.phone_ufrag,
+        .ice = &n->ice,
+        .phone_ufrag = n->phone_ufrag,
         .fingerprint = media_call_fingerprint(cs->d.media, c->media),
-        .keys = keys,
+        .keys = &n->keys,
         .streams = streams,
         .codecs = c->app->codecs,
         .codec_count = c->app->codecs_count,
+        .brief_codecs = brief_codecs,
         .session_id = clock_wall_us(),
         .expires_at_ms = c->expires_ms,
     };
-    if (handoff_write(&c->near.handoff, &h, &et) != 0) {
+    return handoff_write(out, &h, et);
+}
+
+static void write_handoff(struct call *c, const struct rtp_streams *streams) {
+    struct err_text et = {""};
+    int err = call_near_write(&c->near.handoff, c, &c->near, streams, 0, &et);
+    if (c->near.mode != MEDIA_MODE_SEALED) /* there, a push may have to bring them yet */
+        media_keys_wipe(&c->near.keys);
+    if (err != 0) {
         log_error("no handoff", log_s("call", c->id), log_s("detail", et.s));
         call_step(c, CALL_IN_MEDIA_FAILED, 0);
         return;
@@ -243,46 +262,58 @@ static void write_handoff(struct call *c, const struct media_keys *keys, const s
     phone_tell_handoff(c);
 }
 
-void call_hand_over(struct call *c, unsigned device) {
-    struct call_near *n = &c->near;
+static bool has_own_keys(enum media_mode mode) {
+    return mode == MEDIA_MODE_SEALED || mode == MEDIA_MODE_SDES;
+}
+
+int call_near_open(struct call *c, struct call_near *n, bool waits) {
     struct media_near near;
-    struct media_keys phone = {.profile = MEDIA_PROFILE_NONE};
-    if (c->fsm.state == CALL_ENDED) /* by an action before this one */
-        return;
-    n->device = (int)device;
-    n->mode = c->devices[device].mode;
     ice_lite_init(&n->ice);
     random_alnum(n->phone_ufrag, HANDOFF_UFRAG_BYTES - 1);
     memset(&near, 0, sizeof near);
     near.mode = n->mode;
+    near.waits = waits;
+    near.number = (unsigned)n->device;
     near.ice = n->ice;
     /* In mode dtls the phone may bring a fragment of its own in its SDP answer: any is taken, the password decides. */
     if (n->mode != MEDIA_MODE_DTLS)
         snprintf(near.ice.remote_ufrag, sizeof near.ice.remote_ufrag, "%s", n->phone_ufrag);
-    if (n->mode == MEDIA_MODE_SDES) {
-        media_keys_random(&phone, MEDIA_PROFILE_AES128_CM_SHA1_80);
-        near.keys.profile = phone.profile;
-        memcpy(near.keys.rx, phone.tx, sizeof near.keys.rx);
-        memcpy(near.keys.tx, phone.rx, sizeof near.keys.tx);
+    if (has_own_keys(n->mode)) {
+        media_keys_random(&n->keys, MEDIA_PROFILE_AES128_CM_SHA1_80);
+        near.keys.profile = n->keys.profile;
+        memcpy(near.keys.rx, n->keys.tx, sizeof near.keys.rx);
+        memcpy(near.keys.tx, n->keys.rx, sizeof near.keys.tx);
     }
     int err = media_near_open(c->owner->d.media, c->media, &near);
     secret_wipe(&near, sizeof near);
-    if (err != 0)
+    return err;
+}
+
+void call_hand_over(struct call *c, unsigned device) {
+    struct call_near *n = &c->near;
+    if (c->fsm.state == CALL_ENDED) /* by an action before this one */
+        return;
+    if (c->devices[device].waiting) {
+        call_sealed_choose(c, &c->devices[device]);
+        return;
+    }
+    n->device = (int)device;
+    n->mode = c->devices[device].mode;
+    if (call_near_open(c, n, false) != 0)
         call_step(c, CALL_IN_MEDIA_FAILED, 0);
     else if (n->mode != MEDIA_MODE_TRANSFER) /* there, the keys come with MEDIA_EV_KEYS */
-        write_handoff(c, &phone, NULL);
-    media_keys_wipe(&phone);
+        write_handoff(c, NULL);
 }
 
 int call_keys_taken(struct call *c, unsigned device) {
-    struct call_near *n = &c->near;
-    if (n->device != (int)device || !n->told || !handoff_has_keys(n->mode))
+    struct call_near *n = call_near_of(c, device);
+    /* In mode sealed they may have come by the push. */
+    if (!n || !handoff_has_keys(n->mode) || (!n->told && n->mode != MEDIA_MODE_SEALED))
         return E_STATE;
     if (n->taken)
         return 0;
     n->taken = true;
-    buf_wipe(&n->handoff);
-    secret_wipe(&n->ice, sizeof n->ice);
+    call_near_wipe(n);
     call_note_device(c, 0, "keys_taken", device);
     if (n->mode == MEDIA_MODE_TRANSFER && media_keys_taken(c->owner->d.media, c->media) == E_FULL)
         call_step(c, CALL_IN_MEDIA_FAILED, 0);
@@ -318,9 +349,21 @@ static void on_far_dtls(struct call *c, const struct media_event *ev) {
     call_step(c, CALL_IN_FAR_UP, 0);
 }
 
+static void on_keys(struct call *c, const struct media_event *ev) {
+    if (c->fsm.state == CALL_ENDED)
+        return;
+    c->near.keys = ev->u.keys.keys;
+    write_handoff(c, &ev->u.keys.rx);
+}
+
 static void on_near_ice(struct call *c, const struct media_event *ev) {
-    call_note(c, ev->at_us, "phone_path", NULL);
-    if (c->near.mode != MEDIA_MODE_DTLS)
+    unsigned device = ev->u.path.number;
+    const struct call_near *n = device < c->device_count ? call_near_of(c, device) : NULL;
+    if (!n) /* of a phone that is out meanwhile */
+        return;
+    if (!ev->u.path.waited)
+        call_note_device(c, ev->at_us, "phone_path", device);
+    if (n == &c->near && n->mode != MEDIA_MODE_DTLS)
         call_step(c, CALL_IN_NEAR_UP, 0);
 }
 
@@ -358,8 +401,7 @@ static void on_event(struct call *c, const struct media_event *ev) {
                   json_pack("{s:s}", "codec", ringback_codec(media_ringback(c->owner->d.media))));
         break;
     case MEDIA_EV_KEYS:
-        if (c->fsm.state != CALL_ENDED)
-            write_handoff(c, &ev->u.keys.keys, &ev->u.keys.rx);
+        on_keys(c, ev);
         break;
     case MEDIA_EV_NEAR_ICE:
         on_near_ice(c, ev);

@@ -66,11 +66,11 @@ static void write_call(struct buf *b, const struct call *c, const struct buf *ha
 }
 
 static void note_handoff(struct call *c) {
-    if (!c->near.told)
+    if (!c->near.noted)
         call_note(
             c, 0, "handoff",
             json_pack("{s:s,s:s}", "device", c->devices[c->near.device].id, "mode", media_mode_name(c->near.mode)));
-    c->near.told = true;
+    c->near.told = c->near.noted = true;
 }
 
 void phone_tell_handoff(struct call *c) {
@@ -78,9 +78,12 @@ void phone_tell_handoff(struct call *c) {
     struct buf b = {0};
     if (!d->ws || d->joining)
         return;
-    buf_reserve(&b, c->near.handoff.len + MESSAGE_RESERVE_BYTES);
-    attach_write_handoff(&b, c->id, &c->near.handoff);
-    send_buf(c->owner, d->ws, &b);
+    if (!c->near.told && !c->near.taken) {
+        call_sealed_write(c, &c->near);
+        buf_reserve(&b, c->near.handoff.len + MESSAGE_RESERVE_BYTES);
+        attach_write_handoff(&b, c->id, &c->near.handoff);
+        send_buf(c->owner, d->ws, &b);
+    }
     note_handoff(c);
     call_data_flush(c);
 }
@@ -113,7 +116,6 @@ static void take_over_leg(struct calls *cs, struct call_device *d, const struct 
 void phone_join(struct phone *p, struct call *c, unsigned device) {
     struct calls *cs = c->owner;
     struct call_device *d = &c->devices[device];
-    const struct call_near *n = &c->near;
     struct buf b = {0};
     take_over_leg(cs, d, p);
     if (c->fsm.state != CALL_ENDED && c->fsm.legs[device].state != CALL_LEG_OUT) {
@@ -126,12 +128,17 @@ void phone_join(struct phone *p, struct call *c, unsigned device) {
         d->joining = false;
     }
     bool out = c->fsm.legs[device].state == CALL_LEG_OUT;
-    bool has_handoff = !out && n->device == (int)device && n->handoff.len > 0 && !n->taken;
-    buf_reserve(&b, n->handoff.len + MESSAGE_RESERVE_BYTES);
-    write_call(&b, c, has_handoff ? &n->handoff : NULL);
+    struct call_near *n = out ? NULL : call_near_of(c, device);
+    if (n)
+        call_sealed_write(c, n);
+    const struct buf *handoff = n && n->handoff.len > 0 && !n->taken ? &n->handoff : NULL;
+    buf_reserve(&b, (handoff ? handoff->len : 0) + MESSAGE_RESERVE_BYTES);
+    write_call(&b, c, handoff);
     send_buf(cs, p->ws, &b);
-    if (has_handoff)
+    if (n == &c->near && (handoff || n->taken))
         note_handoff(c);
+    else if (handoff)
+        n->told = true;
     call_data_flush(c);
     if (out)
         phone_tell_over(c, device, c->fsm.legs[device].out);

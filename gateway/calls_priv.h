@@ -5,6 +5,7 @@
  *   calls_create.c  a new call, from a request to its first push
  *   calls_push.c    pushes, their results, receipts, the ledger
  *   calls_media.c   far leg, near leg, events of the media plane
+ *   calls_sealed.c  near legs of phones that ring with keys of their own
  *   calls_ringback.c  may the caller hear a ringback tone?
  *   calls_phone.c   connections of phones (wakegate.v1)
  *   calls_data.c   DTLS application data
@@ -56,6 +57,19 @@ enum push_state {
 
 struct call;
 
+/* How the media comes to a phone. The call has one for the phone that gets it; a phone that rings with keys of its own
+ * (mode sealed) has one that waits. */
+struct call_near {
+    int device; /* -1: nobody yet */
+    enum media_mode mode;
+    struct ice_lite ice;
+    struct media_keys keys; /* as the phone sees them; sealed: kept for a push until it took them */
+    char phone_ufrag[HANDOFF_UFRAG_BYTES];
+    struct buf handoff; /* the object when it is ready (sealed: when the phone is here); may hold keys until `taken` */
+    bool told, taken, answered_sdp;
+    bool noted; /* in the timeline */
+};
+
 /* One phone of a call. */
 struct call_device {
     struct call *call;
@@ -64,7 +78,8 @@ struct call_device {
     char app_version[DEVICE_VERSION_BYTES], os_version[DEVICE_VERSION_BYTES];
     enum call_delivery delivery;
     enum media_mode mode;
-    char push[UUID_BYTES]; /* "" over the connection */
+    struct call_near *waiting; /* mode sealed, until it is chosen or out; else NULL */
+    char push[UUID_BYTES];     /* "" over the connection */
     enum push_state push_state;
     struct ledger ledger; /* with a push */
     struct apns_credential *credential;
@@ -81,16 +96,6 @@ struct device_calls {
     char key[DEVICE_KEY_BYTES];
     struct call_device *list;
     UT_hash_handle hh;
-};
-
-/* The near leg: how the one phone that gets the media gets it. */
-struct call_near {
-    int device; /* -1: nobody yet */
-    enum media_mode mode;
-    struct ice_lite ice;
-    char phone_ufrag[HANDOFF_UFRAG_BYTES];
-    struct buf handoff; /* the object when it is ready; may hold keys until `taken` */
-    bool told, taken, answered_sdp;
 };
 
 struct call {
@@ -118,6 +123,7 @@ struct call {
     unsigned ice_session;       /* 1, and one more with each ICE restart */
     struct ice_lite far_ice;    /* ours, since the first restart */
     enum media_profile profile; /* of the far leg, once its handshake is done */
+    bool ringback;              /* the caller hears a tone while it rings: its keys are the gateway's for good */
     struct call_near near;
     struct media_call_stats stats;
     struct buf kept_data; /* of the caller, for a phone that is not here yet */
@@ -253,12 +259,34 @@ int call_ice_restart(struct call *c, const struct sdp *fragment, struct buf *out
 int call_ice_fragment(struct call *c, struct buf *out, struct err_text *et);
 void call_hand_over(struct call *c, unsigned device);
 void call_media_close(struct call *c);
+/* How the media comes, or would come, to this phone; NULL: it does not. */
+struct call_near *call_near_of(struct call *c, unsigned device);
+/* Make ICE credentials, and keys where the near leg has its own, and open the leg at the worker. Returns 0, E_FULL. */
+int call_near_open(struct call *c, struct call_near *n, bool waits);
+/* Write n's handoff object. streams: mode transfer; brief_codecs: as in sdp_local. Returns 0, or E_* with a sentence.
+ */
+int call_near_write(struct buf *out, struct call *c, const struct call_near *n, const struct rtp_streams *streams,
+                    unsigned brief_codecs, struct err_text *et);
+/* What is left of its secrets here goes. */
+void call_near_wipe(struct call_near *n);
 /* The phone took the keys: what is left of them here is wiped. Returns 0 or E_STATE. */
 int call_keys_taken(struct call *c, unsigned device);
 /* The phone's SDP of mode dtls. E_STATE: there is nothing to answer; E_MALFORMED, E_UNSUPPORTED with a sentence. */
 int call_near_sdp(struct call *c, unsigned device, const char *sdp, struct err_text *et);
 const char *calls_attach_url(struct calls *cs, char out[static PUSH_URL_BYTES]);
 
+/* calls_sealed.c */
+/* Before the first push: each phone in mode sealed gets its keys, and its leg waits for it. */
+void call_sealed_open(struct call *c);
+/* The value of `sealed` in a push, at most `room` characters; *text: free() it, NULL: none. A phone that cannot have it
+ * falls to its next mode. */
+void call_sealed_text(char **text, struct call *c, struct call_device *d, size_t room);
+/* Before the phone is told of the call or of its media: write the object, where there is none yet. */
+void call_sealed_write(struct call *c, struct call_near *n);
+/* This phone, which waits, gets the media. */
+void call_sealed_choose(struct call *c, struct call_device *d);
+/* It is out of the call: its keys go. */
+void call_sealed_drop(struct call *c, struct call_device *d);
 /* calls_ringback.c */
 /* Whether the caller hears the ringback tone; if not, although there is one, the timeline says why. */
 void call_ringback(struct call *c, struct media_far *far);

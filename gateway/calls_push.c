@@ -185,7 +185,11 @@ static int make_payload(char **payload, size_t *len, struct call *c, struct call
         .token = secret_token_new(token, ATTACH_TOKEN_PREFIX),
         .data = c->data,
     };
+    char *sealed = NULL;
+    call_sealed_text(&sealed, c, d, push_room(&content));
+    content.sealed = sealed;
     int err = push_payload(payload, len, &content);
+    free(sealed);
     secret_hash(d->token_hash, token);
     secret_wipe(token, sizeof token);
     HASH_ADD(by_token, c->owner->by_token, token_hash, SECRET_HASH_BYTES - 1, d);

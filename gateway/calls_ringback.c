@@ -15,7 +15,7 @@ void call_ringback(struct call *c, struct media_far *far) {
     if (!r)
         return;
     int pt = sdp_answer_pt(c->offer, &l, ringback_codec(r), ringback_clock_hz(r));
-    far->ringback = pt >= 0 && !keys_may_go(c);
+    c->ringback = far->ringback = pt >= 0 && !keys_may_go(c);
     if (far->ringback)
         far->ringback_pt = (uint8_t)pt;
     else

@@ -2,10 +2,13 @@
 #include "gateway/handoff.h"
 
 #include "base/bytes.h"
+#include "base/hpke.h"
 #include "base/secret.h"
 #include "gateway/text.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SDP_RESERVE_BYTES   16384 /* a browser's offer with video stays under 10,000 */
@@ -14,18 +17,19 @@
 static enum media_mode mode_of(enum config_handoff h) {
     static const enum media_mode modes[] = {
         [CONFIG_HANDOFF_TRANSFER] = MEDIA_MODE_TRANSFER,
-        /* Keys inside a push need HPKE, which is not there: such a route falls to its next mode. */
-        [CONFIG_HANDOFF_SEALED] = MEDIA_MODE_NONE,
+        [CONFIG_HANDOFF_SEALED] = MEDIA_MODE_SEALED,
         [CONFIG_HANDOFF_SDES] = MEDIA_MODE_SDES,
         [CONFIG_HANDOFF_DTLS] = MEDIA_MODE_DTLS,
     };
     return modes[h];
 }
 
-enum media_mode handoff_choose(const struct config_route *route, const struct device *dev) {
+enum media_mode handoff_choose(const struct config_route *route, const struct device *dev, unsigned without) {
     for (unsigned i = 0; i < route->handoff_count; i++) {
         enum media_mode wanted = mode_of(route->handoff[i]);
-        for (unsigned k = 0; wanted != MEDIA_MODE_NONE && k < dev->handoff_count; k++)
+        if (without & 1U << wanted || (wanted == MEDIA_MODE_SEALED && !dev->has_sealing_key))
+            continue;
+        for (unsigned k = 0; k < dev->handoff_count; k++)
             if (dev->handoff[k] == wanted)
                 return wanted;
     }
@@ -33,7 +37,7 @@ enum media_mode handoff_choose(const struct config_route *route, const struct de
 }
 
 bool handoff_has_keys(enum media_mode mode) {
-    return mode == MEDIA_MODE_TRANSFER || mode == MEDIA_MODE_SDES;
+    return mode == MEDIA_MODE_TRANSFER || mode == MEDIA_MODE_SEALED || mode == MEDIA_MODE_SDES;
 }
 
 static int write_sdp(struct buf *out, const struct handoff *h, struct err_text *et) {
@@ -45,6 +49,7 @@ static int write_sdp(struct buf *out, const struct handoff *h, struct err_text *
         .pwd = h->ice->pwd,
         .codecs = (const char *const *)h->codecs,
         .codec_count = h->codec_count,
+        .brief_codecs = h->brief_codecs,
         .session_id = h->session_id,
     };
     if (!handoff_has_keys(h->mode)) {
@@ -112,5 +117,26 @@ int handoff_write(struct buf *out, const struct handoff *h, struct err_text *et)
         err = err_say(et, E_NOMEM, "out of memory");
     if (err != 0)
         buf_wipe(out);
+    return err;
+}
+
+size_t handoff_sealed_chars(size_t bytes) {
+    return ((bytes + HPKE_OVERHEAD_BYTES) * 4 + 2) / 3; /* base64url without padding */
+}
+
+int handoff_seal(char **text, const struct buf *object, const struct device *dev, const char *call) {
+    char aad[UUID_BYTES + DEVICE_ID_BYTES];
+    size_t len = object->len + HPKE_OVERHEAD_BYTES;
+    uint8_t *sealed = malloc(len);
+    char *out = malloc(B64_BYTES(len));
+    struct hpke_about about = {.info = HANDOFF_SEALED_INFO, .aad = aad};
+    snprintf(aad, sizeof aad, "%s/%s", call, dev->id);
+    int err =
+        sealed && out ? hpke_seal(sealed, dev->sealing_key, &about, (const uint8_t *)object->p, object->len) : E_NOMEM;
+    if (err == 0)
+        *text = b64url_encode(out, sealed, len);
+    else
+        free(out);
+    free(sealed);
     return err;
 }

@@ -14,10 +14,20 @@ static json_t *payload_json(const struct push_content *c, size_t name_cap) {
     char handle[PUSH_NAME_BYTES], name[PUSH_NAME_BYTES];
     text_clean(handle, name_cap, c->handle, strlen(c->handle));
     text_clean(name, name_cap, c->name, strlen(c->name));
-    return json_pack("{s:{},s:{s:i,s:s,s:s,s:{s:s,s:s},s:b,s:I,s:I,s:s,s:s},s:o}", "aps", "wakegate", "v", 1, "call",
-                     c->call, "push", c->push, "caller", "handle", handle, "name", name, "video", c->video, "sent_at",
-                     (json_int_t)c->sent_at_ms, "expires_at", (json_int_t)c->expires_at_ms, "attach", c->attach,
-                     "token", c->token, "data", c->data ? json_deep_copy(c->data) : json_object());
+    return json_pack("{s:{},s:{s:i,s:s,s:s,s:{s:s,s:s},s:b,s:I,s:I,s:s,s:s,s:s*},s:o}", "aps", "wakegate", "v", 1,
+                     "call", c->call, "push", c->push, "caller", "handle", handle, "name", name, "video", c->video,
+                     "sent_at", (json_int_t)c->sent_at_ms, "expires_at", (json_int_t)c->expires_at_ms, "attach",
+                     c->attach, "token", c->token, "sealed", c->sealed, "data",
+                     c->data ? json_deep_copy(c->data) : json_object());
+}
+
+size_t push_room(const struct push_content *c) {
+    struct push_content with = *c;
+    with.sealed = "";
+    json_t *o = payload_json(&with, PUSH_NAME_SEALED_BYTES);
+    size_t len = json_dumpb(o, NULL, 0, JSON_COMPACT);
+    json_decref(o);
+    return o && len < APNS_VOIP_PAYLOAD_MAX_BYTES ? APNS_VOIP_PAYLOAD_MAX_BYTES - len : 0;
 }
 
 int push_payload(char **out, size_t *len, const struct push_content *c) {

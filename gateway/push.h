@@ -14,10 +14,11 @@
 
 #define PUSH_NAME_BYTES 257 /* a caller's name or handle on a phone's screen, and the NUL */
 #define PUSH_DATA_MAX_BYTES                                                                                            \
-    2048 /* the call server's own data; leaves room for a sealed handoff (APNs: 5,120 in all)                          \
-          */
-#define PUSH_URL_BYTES   512
-#define PUSH_TOPIC_BYTES 262 /* a bundle id of 255 characters and ".voip" */
+    2048                          /* the call server's own data; leaves room for a sealed handoff (APNs: 5,120 in all) \
+                                   */
+#define PUSH_NAME_SEALED_BYTES 64 /* what a name keeps when keys are in the push: what a phone's screen shows */
+#define PUSH_URL_BYTES         512
+#define PUSH_TOPIC_BYTES       262 /* a bundle id of 255 characters and ".voip" */
 
 struct push_content {
     const char *call, *push; /* UUIDs */
@@ -26,8 +27,12 @@ struct push_content {
     uint64_t sent_at_ms, expires_at_ms; /* Unix */
     const char *attach;                 /* wss://.../v1/attach */
     const char *token;
+    const char *sealed; /* the handoff object, sealed; NULL: none */
     const json_t *data; /* object, or NULL */
 };
+
+/* How many characters `sealed` may have: for them, names are cut to PUSH_NAME_SEALED_BYTES and no further. */
+size_t push_room(const struct push_content *c);
 
 /* The payload, at most APNS_VOIP_PAYLOAD_MAX_BYTES: names that are too long are cut further until it fits.
  * *out: free() it after wiping, since it holds the token. Returns 0, E_FULL when data alone is too large, E_NOMEM. */

@@ -52,6 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         write_one(s, &l, sdp_write_answer);
         l.keys = &keys;
         write_one(s, &l, sdp_write_handoff);
+        l.brief_codecs = 1;
+        write_one(s, &l, sdp_write_handoff);
     }
     sdp_free(s);
     return 0;

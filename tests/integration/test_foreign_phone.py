@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The phone's side of every handoff, written from design.md alone: STUN by hand and pylibsrtp for the modes with keys,
-aiortc for the mode with DTLS. The caller is our own."""
+HPKE by RFC 9180 for the one whose keys are in the push, aiortc for the mode with DTLS. The caller is our own."""
 import asyncio
 import base64
 import fractions
@@ -16,6 +16,11 @@ import unittest
 import zlib
 
 from aiortc import RTCSessionDescription
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pylibsrtp import Policy, Session
 
 from harness import BIN, SLOW, StackTest, wait_for
@@ -43,6 +48,43 @@ def binding_request(ice, transaction):
     body += attribute(0x0008, hmac.new(ice["pwd"].encode(), message(body, 24), hashlib.sha1).digest())
     crc = zlib.crc32(message(body, 8)) ^ 0x5354554e
     return message(body + attribute(0x8028, struct.pack("!I", crc)), 0)
+
+
+def raw(key):
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def labeled_extract(suite, salt, label, ikm):
+    """RFC 9180 4."""
+    return hmac.new(salt, b"HPKE-v1" + suite + label + ikm, hashlib.sha256).digest()
+
+
+def labeled_expand(suite, prk, label, info, length):
+    info = struct.pack("!H", length) + b"HPKE-v1" + suite + label + info
+    return HKDFExpand(hashes.SHA256(), length, info).derive(prk)
+
+
+def hpke_open(key, info, aad, sealed):
+    """RFC 9180 6.1 in base mode: X25519/HKDF-SHA256/ChaCha20Poly1305, sequence number 0."""
+    enc, ciphertext = sealed[:32], sealed[32:]
+    kem, suite = b"KEM\0\x20", b"HPKE\0\x20\0\1\0\3"
+    eae = labeled_extract(kem, b"", b"eae_prk", key.exchange(X25519PublicKey.from_public_bytes(enc)))
+    shared = labeled_expand(kem, eae, b"shared_secret", enc + raw(key.public_key()), 32)
+    context = b"\0" + labeled_extract(suite, b"", b"psk_id_hash", b"") + labeled_extract(suite, b"", b"info_hash", info)
+    secret = labeled_extract(suite, shared, b"secret", b"")
+    return ChaCha20Poly1305(labeled_expand(suite, secret, b"key", context, 32)).decrypt(
+        labeled_expand(suite, secret, b"base_nonce", context, 12), ciphertext, aad)
+
+
+def unseal(key, wakegate, device):
+    """The handoff object in a push."""
+    text = wakegate["sealed"]
+    sealed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return json.loads(hpke_open(key, b"wakegate sealed v1", f"{wakegate['call']}/{device}".encode(), sealed))
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 class KeyedMedia:
@@ -90,23 +132,26 @@ class KeyedMedia:
 
 
 class ForeignPhone(StackTest, unittest.IsolatedAsyncioTestCase):
-    def register(self, name, mode):
+    def register(self, name, mode, user=None, **more):
         token = hashlib.sha256(name.encode()).hexdigest()
         self.stack.control("PUT", f"/v1/devices/{token}", {"bundle_id": "com.example.vcs"})
-        made = self.stack.put(f"/v1/devices/{name}", {"user": name, "app": "vcs", "token": token, "handoff": [mode],
-                                                      "environment": "production", "ui": "callkit"})
+        made = self.stack.put(f"/v1/devices/{name}", {"user": user or name, "app": "vcs", "token": token, "handoff": [mode],
+                                                      "environment": "production", "ui": "callkit", **more})
         self.assertEqual(made.status, 201, made)
         return token
 
     def caller(self, name, *more):
         return subprocess.Popen([os.path.join(BIN, "wakegate-caller"), "--api", self.stack.url, "--api-token-file",
                                  self.stack.path("token"), "--callee", name, "--expect-tone", "0", "--json",
-                                 "--duration-ms", str(700 * SLOW), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                 "--duration-ms", str(1200 * SLOW), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    async def push(self, token):
+        return (await asyncio.to_thread(wait_for, lambda: [r["payload"]["wakegate"] for r in self.stack.journal()
+                                                           if r["token"] == token]))[-1]
 
     async def woken(self, name, token):
         """The push has come: attached by its token, receipt sent."""
-        push = (await asyncio.to_thread(wait_for, lambda: [r["payload"]["wakegate"] for r in self.stack.journal()
-                                                           if r["token"] == token]))[-1]
+        push = await self.push(token)
         phone = await Phone(self.stack, name).dial(token=push["token"], call=push["call"], app_state="background",
                                                    on_call=False, os_version="26.4")
         await phone.hear("welcome")
@@ -167,6 +212,96 @@ class ForeignPhone(StackTest, unittest.IsolatedAsyncioTestCase):
         self.assertEqual(json.loads(out)["heard_data"], "from the phone")
         media.close()
         await phone.close()
+
+    def events(self, call):
+        return [e["event"] for e in self.stack.timeline(call)]
+
+    async def test_with_sealed_keys_the_first_packet_follows_the_first_check(self):
+        name, key = "sealed", X25519PrivateKey.generate()
+        token = self.register(name, "sealed", sealing_key=base64url(raw(key.public_key())))
+        caller = self.caller(name, "--duration-ms", str(1500 * SLOW))
+        push = await self.push(token)
+        handoff, call = unseal(key, push, name), push["call"]
+        self.assertEqual((handoff["mode"], handoff["streams"]), ("sealed", []))
+        self.assertIn(f"inline:{handoff['rx']}", handoff["sdp"])
+        needles = [base64.b64decode(handoff[k])[:16] for k in ("rx", "tx")]
+        needles += [handoff[k][:20].encode() for k in ("rx", "tx")]
+        self.assertTrue(await asyncio.to_thread(self.in_memory, needles))
+        media = KeyedMedia(handoff)
+        # One check and its answer, and packets are on their way. There is no connection to the gateway yet.
+        self.assertTrue(await asyncio.to_thread(media.path))
+        await asyncio.to_thread(media.talk, 0.3)
+        figures = await asyncio.to_thread(self.stack.call, call)
+        self.assertGreater(figures["media"]["phone"]["rx_pkts"], 3)
+        self.assertEqual(figures["media"]["caller"]["tx_pkts"], 0)  # nobody has answered
+        self.assertEqual((media.received, figures["state"]), ([], "ringing"))
+        events = await asyncio.to_thread(self.events, call)
+        self.assertIn("phone_path", events)
+        self.assertNotIn("attached", events)
+        phone, _ = await self.woken(name, token)
+        again = (await phone.hear("call"))["handoff"]  # for a phone that lost what the push had
+        self.assertEqual({**again, "sdp": ""}, {**handoff, "sdp": ""})
+        await phone.say("keys_taken", call=call)
+        await phone.say("answer", call=call)
+        await asyncio.to_thread(self.stack.wait_state, call, "answered", "active")
+        await asyncio.to_thread(media.talk, 2.5 * SLOW)
+        out, err = await asyncio.to_thread(caller.communicate)
+        self.assertEqual(caller.returncode, 0, err)
+        self.assertGreater(json.loads(out)["rx_pkts"], 10)
+        self.assertGreater(len(media.received), 10)
+        self.assertTrue(all(len(p) == 172 and p[1] & 127 == 0 for p in media.received))
+        self.assertEqual((await phone.hear("ended"))["reason"], "completed")
+        await asyncio.to_thread(wait_for, lambda: not self.in_memory(needles), 5,
+                                lambda: f"keys of a call that is over: {self.in_memory(needles)}")
+        media.close()
+        await phone.close()
+
+    async def test_each_phone_has_sealed_keys_of_its_own_and_one_gets_the_media(self):
+        keys = {f"many-{i}": X25519PrivateKey.generate() for i in range(3)}
+        tokens = {name: self.register(name, "sealed", "many", sealing_key=base64url(raw(key.public_key())))
+                  for name, key in keys.items()}
+        caller = self.caller("many", "--duration-ms", str(4000 * SLOW))  # silence has to be waited for
+        pushes = {name: await self.push(tokens[name]) for name in keys}
+        handoffs = {name: unseal(keys[name], pushes[name], name) for name in keys}
+        for field in ("rx", "tx"):
+            self.assertEqual(len({h[field] for h in handoffs.values()}), 3)
+        self.assertEqual(len({h["ice"]["pwd"] for h in handoffs.values()}), 3)
+        with self.assertRaises(Exception):  # what is sealed to one phone is nothing to another
+            unseal(keys["many-0"], pushes["many-1"], "many-1")
+        media = {name: KeyedMedia(h) for name, h in handoffs.items()}
+        for m in media.values():  # all of them are ready before anybody answers
+            self.assertTrue(await asyncio.to_thread(m.path))
+        phones = {name: (await self.woken(name, tokens[name]))[0] for name in keys}
+        call = pushes["many-0"]["call"]
+        for name in keys:
+            again = (await phones[name].hear("call"))["handoff"]
+            self.assertEqual({**again, "sdp": ""}, {**handoffs[name], "sdp": ""})
+        await phones["many-0"].say("keys_taken", call=call)
+        await asyncio.to_thread(wait_for, lambda: "keys_taken" in self.events(call))
+        await phones["many-0"].close()
+        phones["many-0"], _ = await self.woken("many-0", tokens["many-0"])
+        self.assertNotIn("handoff", await phones["many-0"].hear("call"))
+        await phones["many-2"].say("decline", call=call, reason="busy")  # its keys go, the others ring on
+        self.assertEqual((await phones["many-2"].hear("ended"))["reason"], "busy")
+        self.assertFalse(await asyncio.to_thread(media["many-2"].path))
+        self.assertTrue(await asyncio.to_thread(media["many-0"].path))
+        await phones["many-1"].say("answer", call=call)
+        await phones["many-0"].hear("answered_elsewhere")
+        for name in ("many-0", "many-2"):
+            await asyncio.to_thread(media[name].talk, 0.2)
+            self.assertEqual(media[name].received, [])
+            self.assertFalse(await asyncio.to_thread(media[name].path))
+        await asyncio.to_thread(media["many-1"].talk, 5 * SLOW)
+        out, err = await asyncio.to_thread(caller.communicate)
+        self.assertEqual(caller.returncode, 0, err)
+        self.assertGreater(len(media["many-1"].received), 10)
+        figures = await asyncio.to_thread(self.stack.call, call)
+        self.assertEqual((figures["media"]["device"], figures["media"]["handoff"]), ("many-1", "sealed"))
+        # What the losers sent was never relayed: the caller got no more than the winner sent.
+        self.assertLessEqual(figures["media"]["caller"]["tx_pkts"], media["many-1"].seq - 1000)
+        for name in keys:
+            media[name].close()
+            await phones[name].close()
 
     async def test_keys_that_were_taken_are_nowhere_in_the_gateways_memory(self):
         name = "erased"

@@ -66,8 +66,8 @@ class Path(threading.Thread):
 
 
 class GStreamer(StackTest, unittest.IsolatedAsyncioTestCase):
-    register, caller, woken, handoff = (test_foreign_phone.ForeignPhone.__dict__[n]
-                                        for n in ("register", "caller", "woken", "handoff"))
+    register, caller, push, woken, handoff = (test_foreign_phone.ForeignPhone.__dict__[n]
+                                              for n in ("register", "caller", "push", "woken", "handoff"))
 
     def launch(self, handoff, path, heard):
         cipher, authentication = CIPHERS[handoff["profile"]]

@@ -9,6 +9,7 @@
 #include "tests/peers/peer_ws.h"
 #include "tests/peers/phone_busy.h"
 #include "tests/peers/phone_call.h"
+#include "tests/peers/phone_sealed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,8 @@ struct phone {
     struct peer_net *net;
     struct peer_ws *sim, *gateway;
     char push_token[520], secret[128];
-    uv_timer_t wake, answer, hangup;
+    uv_timer_t wake, dial, answer, hangup;
+    struct phone_sealed sealed;
     bool ringing, closing, registered;
     json_t *push; /* the payload that is waking the app */
     struct ring ring;
@@ -96,12 +98,18 @@ static void ring_over(struct phone *p, const char *reason) {
                    (json_int_t)m.tx_pkts));
     if (r->media)
         phone_call_close(r->media);
+    uv_timer_stop(&p->dial);
     uv_timer_stop(&p->answer);
     uv_timer_stop(&p->hangup);
     memset(r, 0, sizeof *r);
     p->ringing = false;
     if (p->gateway && !p->cfg->foreground)
         peer_ws_close(p->gateway); /* the app goes back to sleep */
+}
+
+/* Without a connection it is told later. */
+static void tell_keys_taken(struct phone *p) {
+    send_json(p->gateway, json_pack("{s:s,s:s}", "type", "keys_taken", "call", p->ring.call));
 }
 
 static void take_handoff(struct phone *p, const json_t *handoff) {
@@ -115,7 +123,7 @@ static void take_handoff(struct phone *p, const json_t *handoff) {
     }
     tell(p, "handoff", json_pack("{s:s,s:s}", "call", r->call, "mode", peer_text(handoff, "mode")));
     if (phone_call_has_keys(r->media))
-        send_json(p->gateway, json_pack("{s:s,s:s}", "type", "keys_taken", "call", r->call));
+        tell_keys_taken(p);
     else if (r->answered)
         send_json(p->gateway,
                   json_pack("{s:s,s:s,s:s}", "type", "media", "call", r->call, "sdp", phone_call_sdp(r->media)));
@@ -182,6 +190,8 @@ static void on_gateway_text(const char *text, size_t len, void *arg) {
         tell(p, "attached", json_pack("{s:s}", "device", peer_text(m, "device")));
         if (p->ringing && p->ring.push[0])
             send_json(p->gateway, receipt(p));
+        if (p->ring.media && phone_call_has_keys(p->ring.media)) /* they came with the push */
+            tell_keys_taken(p);
     } else if (strcmp(type, "call") == 0) {
         on_call_message(p, m);
     } else if (strcmp(type, "handoff") == 0 && ours) {
@@ -226,6 +236,25 @@ static void attach(struct phone *p, const char *url) {
         on_gateway_closed("no connection", p);
 }
 
+static void on_dial_timer(uv_timer_t *t) {
+    struct phone *p = t->data;
+    if (p->ringing)
+        attach(p, p->ring.attach);
+}
+
+/* What the push brings for the media is used before anything is said to the gateway. */
+static void take_sealed(struct phone *p, const json_t *wakegate) {
+    json_t *handoff = NULL;
+    int err = phone_sealed_open(&handoff, &p->sealed, wakegate, p->cfg->device);
+    if (err == E_NOTFOUND)
+        return;
+    tell(p, "sealed",
+         json_pack("{s:s,s:b,s:s}", "call", p->ring.call, "opened", err == 0, "detail", err == 0 ? "" : err_str(err)));
+    if (err == 0)
+        take_handoff(p, handoff);
+    json_decref(handoff);
+}
+
 /* Milliseconds after the push the app's code runs: report first, then the network (PushKit's contract). */
 static void on_wake(uv_timer_t *t) {
     struct phone *p = t->data;
@@ -241,7 +270,6 @@ static void on_wake(uv_timer_t *t) {
     snprintf(r->push, sizeof r->push, "%s", peer_text(w, "push"));
     snprintf(r->attach, sizeof r->attach, "%s", peer_text(w, "attach"));
     snprintf(r->token, sizeof r->token, "%s", peer_text(w, "token"));
-    json_decref(push);
     r->must_report = phone_must_report(cfg->os_version, cfg->foreground, cfg->on_call, r->received_at_ms,
                                        r->expires_at_ms, &r->must_report_known);
     r->reported = cfg->habit != PHONE_NO_REPORT && (r->must_report || cfg->habit != PHONE_FILTERED);
@@ -253,12 +281,15 @@ static void on_wake(uv_timer_t *t) {
         tell(p, "killed", json_pack("{s:s}", "call", r->call));
         memset(r, 0, sizeof *r);
         p->ringing = false;
+        json_decref(push);
         return;
     }
+    take_sealed(p, w);
+    json_decref(push);
     if (p->gateway)
         send_json(p->gateway, receipt(p));
     else
-        attach(p, r->attach);
+        uv_timer_start(&p->dial, on_dial_timer, cfg->attach_ms, 0);
 }
 
 static void on_push(struct phone *p, const json_t *payload) {
@@ -287,6 +318,8 @@ static int register_with_gateway(struct phone *p, struct err_text *et) {
     json_t *body = json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:b}", "user", cfg->user, "app", cfg->app, "token",
                              p->push_token, "environment", cfg->environment, "ui", cfg->ui, "handoff", handoff,
                              "app_version", cfg->app_version, "os_version", cfg->os_version, "rotate_secret", 1);
+    if (p->sealed.can)
+        json_object_set_new(body, "sealing_key", json_string(p->sealed.public_key));
     snprintf(path, sizeof path, "/v1/devices/%s", cfg->device);
     int status = peer_http_call(&cfg->api, "PUT", path, body, &reply, et);
     snprintf(p->secret, sizeof p->secret, "%s", peer_text(reply, "device_secret"));
@@ -355,11 +388,15 @@ int phone_new(struct phone **pp, uv_loop_t *loop, const struct phone_config *cfg
     p->cfg = cfg;
     p->cb = cb;
     p->arg = arg;
+    if (phone_sealed_init(&p->sealed, cfg->handoff) != 0) {
+        free(p);
+        return err_say(et, E_CRYPTO, "no X25519 key pair could be made");
+    }
     if (peer_net_new(&p->net, loop, cfg->ca_file) != 0) {
         free(p);
         return err_say(et, E_IO, "the network could not be set up");
     }
-    uv_timer_t *timers[] = {&p->wake, &p->answer, &p->hangup};
+    uv_timer_t *timers[] = {&p->wake, &p->dial, &p->answer, &p->hangup};
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
         uv_timer_init(loop, timers[i]);
         timers[i]->data = p;
@@ -377,6 +414,7 @@ void phone_close(struct phone *p) {
         phone_call_close(p->ring.media);
     p->ring.media = NULL;
     uv_close((uv_handle_t *)&p->wake, NULL);
+    uv_close((uv_handle_t *)&p->dial, NULL);
     uv_close((uv_handle_t *)&p->answer, NULL);
     uv_close((uv_handle_t *)&p->hangup, NULL);
     peer_net_close(p->net);
@@ -387,6 +425,7 @@ struct phone *phone_free(struct phone *p) {
         return NULL;
     json_decref(p->push);
     phone_busy_free_all(&p->busy);
+    phone_sealed_wipe(&p->sealed);
     peer_net_free(p->net);
     free(p);
     return NULL;

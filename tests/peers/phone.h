@@ -37,13 +37,14 @@ struct phone_config {
     bool foreground;           /* attached all the time; a push then carries mustReport false */
     bool on_call;              /* another call is active: mustReport false */
     unsigned wake_ms;          /* from push to running code */
+    unsigned attach_ms;        /* from there to the connection to the gateway: a slow TCP and TLS set-up */
     unsigned answer_ms;        /* ringing before the answer */
     unsigned hangup_ms;        /* after the answer; 0: the caller ends the call */
     double tone_hz, expect_hz; /* what it plays, and what it should hear */
 };
 
-/* What happened: {"event": "...", ...}; borrowed. Events: ready, push, busy, ignored, killed, attached, handoff,
- * answered, call_over, error. */
+/* What happened: {"event": "...", ...}; borrowed. Events: ready, push, busy, ignored, killed, sealed, attached,
+ * handoff, answered, call_over, error. */
 typedef void (*phone_event_cb)(const char *event, const json_t *fields, void *arg);
 
 struct phone;

@@ -29,7 +29,7 @@ static const char usage[] =
     "  --ca-file FILE          trust this CA for https and wss\n"
     "  --device ID, --user USER, --app NAME (vcs), --bundle ID (com.example.vcs), --environment ENV (production)\n"
     "  --push-token HEX        register this device token (default: the simulator makes one)\n"
-    "  --handoff MODES         what the app can do, in order (transfer,sdes,dtls)\n"
+    "  --handoff MODES         what the app can do, in order: transfer, sealed, sdes, dtls (transfer,sdes,dtls)\n"
     "  --ui callkit|lck|alert  how it reports calls (callkit)\n"
     "  --os VERSION            iOS version (26.4); before 26.4 there is no mustReport\n"
     "  --app-version VERSION   (1.0)\n"
@@ -37,6 +37,7 @@ static const char usage[] =
     "  --foreground            stay attached in the foreground\n"
     "  --on-call               another call is active\n"
     "  --wake-ms N (150), --answer-ms N (300), --hangup-ms N (0: the caller ends the call)\n"
+    "  --attach-ms N           from running code to the connection to the gateway (0)\n"
     "  --tone HZ (880), --expect-tone HZ (440)\n"
     "  --once                  leave after one call; exit 0 when the expected tone was heard\n"
     "  --ready-file FILE       write {\"device\": ...} there once the phone is registered\n"
@@ -92,6 +93,7 @@ static bool parse(struct program *p, struct phone_config *cfg, const char **api,
         {"habit", PEER_OPTION_CHOICE, &habit, habits},
         {"ready-file", PEER_OPTION_TEXT, &p->ready_file, NULL},
         {"wake-ms", PEER_OPTION_NUMBER, &cfg->wake_ms, NULL},
+        {"attach-ms", PEER_OPTION_NUMBER, &cfg->attach_ms, NULL},
         {"answer-ms", PEER_OPTION_NUMBER, &cfg->answer_ms, NULL},
         {"hangup-ms", PEER_OPTION_NUMBER, &cfg->hangup_ms, NULL},
         {"tone", PEER_OPTION_REAL, &cfg->tone_hz, NULL},

@@ -634,6 +634,31 @@ static void the_handoff_with_keys_speaks_sdes(void **state) {
     written_free(&w);
 }
 
+static void a_brief_handoff_has_few_codecs_and_none_of_their_helpers(void **state) {
+    struct side side;
+    struct media_keys keys;
+    (void)state;
+    side_init(&side);
+    media_keys_random(&keys, MEDIA_PROFILE_AES128_CM_SHA1_80);
+    side.l.keys = &keys;
+    side.l.fingerprint = NULL;
+    side.l.setup = SDP_SETUP_NONE;
+    struct written all = written(sdp_write_handoff, browser, &side.l);
+    side.l.brief_codecs = 2;
+    struct written w = written(sdp_write_handoff, browser, &side.l);
+    assert_int_equal(w.sdp->media_count, 2);
+    assert_codecs(&w.sdp->media[0], "111 9");
+    assert_int_equal(w.sdp->media[1].codec_count, 2);
+    assert_non_null(strstr(w.text.p, "a=fmtp:111 "));
+    assert_null(strstr(w.text.p, "extmap"));
+    assert_null(strstr(w.text.p, "rtcp-fb"));
+    assert_memory_equal(w.sdp->media[0].crypto.master, keys.tx, 30);
+    assert_string_equal(w.sdp->ice_pwd, all.sdp->ice_pwd);
+    assert_true(w.text.len < all.text.len);
+    written_free(&w);
+    written_free(&all);
+}
+
 static void the_handoff_without_keys_speaks_dtls(void **state) {
     struct side side;
     (void)state;
@@ -686,6 +711,7 @@ int main(void) {
         cmocka_unit_test(a_rejected_m_line_stays_rejected),
         cmocka_unit_test(without_a_bundle_only_the_first_section_is_taken),
         cmocka_unit_test(the_handoff_with_keys_speaks_sdes),
+        cmocka_unit_test(a_brief_handoff_has_few_codecs_and_none_of_their_helpers),
         cmocka_unit_test(the_handoff_without_keys_speaks_dtls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/bytes.h"
+#include "base/hpke.h"
 #include "gateway/handoff.h"
 
 #include <jansson.h>
@@ -105,11 +106,15 @@ struct choice {
     unsigned device_count;
 };
 
-static enum media_mode chosen(struct choice c) {
-    struct device dev = {.handoff_count = c.device_count};
+static enum media_mode chosen_of(struct choice c, bool sealing_key, unsigned without) {
+    struct device dev = {.handoff_count = c.device_count, .has_sealing_key = sealing_key};
     struct config_route route = {.handoff = c.route, .handoff_count = c.route_count};
     memcpy(dev.handoff, c.device, sizeof c.device);
-    return handoff_choose(&route, &dev);
+    return handoff_choose(&route, &dev, without);
+}
+
+static enum media_mode chosen(struct choice c) {
+    return chosen_of(c, true, 0);
 }
 
 static void the_order_of_the_route_wins(void **state) {
@@ -131,12 +136,15 @@ static void what_the_phone_cannot_do_is_passed_over(void **state) {
                      MEDIA_MODE_DTLS);
 }
 
-static void sealed_passes_to_the_next_mode(void **state) {
+static void sealed_needs_a_key_to_seal_to(void **state) {
+    const struct choice c = {{CONFIG_HANDOFF_SEALED, CONFIG_HANDOFF_SDES}, 2, {MEDIA_MODE_SDES, MEDIA_MODE_SEALED}, 2};
     (void)state;
-    assert_int_equal(chosen((struct choice){
-                         {CONFIG_HANDOFF_SEALED, CONFIG_HANDOFF_SDES}, 2, {MEDIA_MODE_SEALED, MEDIA_MODE_SDES}, 2}),
-                     MEDIA_MODE_SDES);
-    assert_int_equal(chosen((struct choice){{CONFIG_HANDOFF_SEALED}, 1, {MEDIA_MODE_SEALED}, 1}), MEDIA_MODE_NONE);
+    assert_int_equal(chosen_of(c, true, 0), MEDIA_MODE_SEALED);
+    assert_int_equal(chosen_of(c, true, 1U << MEDIA_MODE_SEALED), MEDIA_MODE_SDES);
+    assert_int_equal(chosen_of(c, true, 1U << MEDIA_MODE_SEALED | 1U << MEDIA_MODE_SDES), MEDIA_MODE_NONE);
+    assert_int_equal(chosen_of(c, false, 0), MEDIA_MODE_SDES);
+    assert_int_equal(chosen_of((struct choice){{CONFIG_HANDOFF_SEALED}, 1, {MEDIA_MODE_SEALED}, 1}, false, 0),
+                     MEDIA_MODE_NONE);
 }
 
 static void nothing_in_common_is_none(void **state) {
@@ -146,9 +154,10 @@ static void nothing_in_common_is_none(void **state) {
     assert_int_equal(chosen((struct choice){{CONFIG_HANDOFF_TRANSFER}, 0, {MEDIA_MODE_TRANSFER}, 1}), MEDIA_MODE_NONE);
 }
 
-static void keys_are_in_the_object_of_transfer_and_sdes(void **state) {
+static void keys_are_in_the_object_of_all_modes_but_dtls(void **state) {
     (void)state;
     assert_true(handoff_has_keys(MEDIA_MODE_TRANSFER));
+    assert_true(handoff_has_keys(MEDIA_MODE_SEALED));
     assert_true(handoff_has_keys(MEDIA_MODE_SDES));
     assert_false(handoff_has_keys(MEDIA_MODE_DTLS));
     assert_false(handoff_has_keys(MEDIA_MODE_NONE));
@@ -326,6 +335,57 @@ static void only_codecs_of_the_app_are_offered(void **state) {
     assert_string_equal(w->sdp->media[0].codecs[0].name, "PCMU");
 }
 
+static void a_brief_object_has_all_that_is_needed_to_begin(void **state) {
+    struct world *w = *state;
+    w->h.brief_codecs = 1;
+    write_it(w, MEDIA_MODE_SEALED);
+    assert_string_equal(text(w, "mode"), "sealed");
+    assert_int_equal(w->sdp->media[0].codec_count, 1);
+    assert_string_equal(w->sdp->media[0].codecs[0].name, "opus");
+    assert_int_equal(w->sdp->media[0].crypto.profile, MEDIA_PROFILE_AES128_CM_SHA1_80);
+    assert_memory_equal(w->sdp->media[0].crypto.master, w->keys.rx, 30);
+    assert_string_equal(w->sdp->ice_ufrag, "gateway8");
+    assert_int_equal(json_array_size(json_object_get(w->json, "streams")), 0);
+}
+
+/* The sealed text */
+
+static void the_text_opens_with_the_devices_key_for_this_call_alone(void **state) {
+    struct world *w = *state;
+    struct device dev = {.id = "iphone-1", .has_sealing_key = true};
+    uint8_t mine[HPKE_KEY_BYTES], sealed[4096], object[4096];
+    char *text = NULL;
+    struct hpke_about about = {.info = "wakegate sealed v1", .aad = "11111111-2222-4333-8444-555555555555/iphone-1"};
+    assert_int_equal(hpke_key_new(mine, dev.sealing_key), 0);
+    write_it(w, MEDIA_MODE_SEALED);
+    assert_int_equal(handoff_seal(&text, &w->out, &dev, "11111111-2222-4333-8444-555555555555"), 0);
+    assert_int_equal(strlen(text), handoff_sealed_chars(w->out.len));
+    int n = b64url_decode(sealed, sizeof sealed, text, strlen(text));
+    assert_int_equal(n, w->out.len + HPKE_OVERHEAD_BYTES);
+    assert_int_equal(hpke_open(object, mine, &about, sealed, (size_t)n), 0);
+    assert_memory_equal(object, w->out.p, w->out.len);
+    about.aad = "11111111-2222-4333-8444-555555555555/iphone-2";
+    assert_int_equal(hpke_open(object, mine, &about, sealed, (size_t)n), E_AUTH);
+    free(text);
+}
+
+static void a_key_that_is_none_is_told(void **state) {
+    struct world *w = *state;
+    struct device dev = {.id = "iphone-1", .has_sealing_key = true}; /* all zeros: a point of small order */
+    char *text = NULL;
+    write_it(w, MEDIA_MODE_SEALED);
+    assert_int_equal(handoff_seal(&text, &w->out, &dev, "11111111-2222-4333-8444-555555555555"), E_CRYPTO);
+    assert_null(text);
+}
+
+static void the_length_of_the_text_is_known_before(void **state) {
+    char out[B64_BYTES(400)];
+    uint8_t zero[400] = {0};
+    (void)state;
+    for (size_t n = 0; n + HPKE_OVERHEAD_BYTES <= sizeof zero; n++)
+        assert_int_equal(handoff_sealed_chars(n), strlen(b64url_encode(out, zero, n + HPKE_OVERHEAD_BYTES)));
+}
+
 static void no_codec_of_the_app_is_unsupported_and_leaves_nothing(void **state) {
     static char name[] = "g722", *const codecs[] = {name};
     struct err_text et = {""};
@@ -345,9 +405,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_order_of_the_route_wins),
         cmocka_unit_test(what_the_phone_cannot_do_is_passed_over),
-        cmocka_unit_test(sealed_passes_to_the_next_mode),
+        cmocka_unit_test(sealed_needs_a_key_to_seal_to),
         cmocka_unit_test(nothing_in_common_is_none),
-        cmocka_unit_test(keys_are_in_the_object_of_transfer_and_sdes),
+        cmocka_unit_test(keys_are_in_the_object_of_all_modes_but_dtls),
         case_of(with_keys_the_object_has_just_the_members_of_the_contract),
         case_of(in_dtls_mode_there_are_no_keys),
         case_of(sdes_has_keys_and_no_streams_yet),
@@ -363,6 +423,10 @@ int main(void) {
         case_of(in_dtls_mode_the_description_offers_a_handshake),
         case_of(the_callers_codecs_come_in_the_callers_order),
         case_of(only_codecs_of_the_app_are_offered),
+        case_of(a_brief_object_has_all_that_is_needed_to_begin),
+        case_of(the_text_opens_with_the_devices_key_for_this_call_alone),
+        case_of(a_key_that_is_none_is_told),
+        case_of(the_length_of_the_text_is_known_before),
         case_of(no_codec_of_the_app_is_unsupported_and_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,49 @@ static void the_payload_is_what_the_contract_says_and_no_more(void **state) {
     json_decref((json_t *)(uintptr_t)c.data);
 }
 
+/* A `sealed` of this many characters. */
+static char *sealed_of(size_t chars) {
+    char *text = malloc(chars + 1);
+    assert_non_null(text);
+    memset(text, 's', chars);
+    text[chars] = 0;
+    return text;
+}
+
+static void keys_take_the_room_that_there_is(void **state) {
+    char name[PUSH_NAME_BYTES * 2];
+    (void)state;
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    for (size_t bytes = 0; bytes <= PUSH_DATA_MAX_BYTES; bytes += PUSH_DATA_MAX_BYTES / 2) {
+        struct push_content c = content();
+        c.name = name;
+        c.data = data_of(bytes - (bytes ? strlen("{\"x\":\"\"}") : 0));
+        char *text = sealed_of(push_room(&c));
+        assert_true(strlen(text) > 2000);
+        c.sealed = text;
+        json_t *o = payload(&c);
+        json_t *w = json_object_get(o, "wakegate");
+        assert_string_equal(json_string_value(json_object_get(w, "sealed")), text);
+        assert_int_equal(strlen(caller(o, "name")), PUSH_NAME_SEALED_BYTES - 1);
+        json_decref(o);
+        text[strlen(text) - 300] = 0; /* with room left, a name is longer again */
+        o = payload(&c);
+        assert_true(strlen(caller(o, "name")) > PUSH_NAME_SEALED_BYTES);
+        json_decref(o);
+        free(text);
+        json_decref((json_t *)(uintptr_t)c.data);
+    }
+}
+
+static void there_may_be_no_room_for_keys(void **state) {
+    struct push_content c = content();
+    (void)state;
+    c.data = data_of(APNS_VOIP_PAYLOAD_MAX_BYTES - 100);
+    assert_int_equal(push_room(&c), 0);
+    json_decref((json_t *)(uintptr_t)c.data);
+}
+
 static void without_data_there_is_an_empty_object(void **state) {
     struct push_content c = content();
     (void)state;
@@ -290,6 +333,8 @@ static void a_public_url_that_is_too_long_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_payload_is_what_the_contract_says_and_no_more),
+        cmocka_unit_test(keys_take_the_room_that_there_is),
+        cmocka_unit_test(there_may_be_no_room_for_keys),
         cmocka_unit_test(without_data_there_is_an_empty_object),
         cmocka_unit_test(names_of_every_nasty_kind_come_through),
         cmocka_unit_test(a_name_of_any_bytes_never_breaks_the_json),

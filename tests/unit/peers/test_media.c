@@ -29,10 +29,11 @@ struct peer {
 struct world {
     struct media *media;
     media_id id;
-    struct peer caller, phone;
+    struct peer caller, phone, other; /* other: a second phone */
     struct ice_lite far_ice, near_ice;
     bool seen[MEDIA_EV_CLOSED + 1];
     struct media_event keys, closed;
+    bool path_seen[2], path_waited; /* by number of the phone */
     int failed_err;
 };
 
@@ -76,6 +77,10 @@ static void events(struct world *w) {
     struct media_event ev;
     while (media_poll(w->media, &ev) == 0) {
         w->seen[ev.kind] = true;
+        if (ev.kind == MEDIA_EV_NEAR_ICE)
+            w->path_seen[ev.u.path.number] = true;
+        if (ev.kind == MEDIA_EV_NEAR_ICE && ev.u.path.waited)
+            w->path_waited = true;
         if (ev.kind == MEDIA_EV_KEYS)
             w->keys = ev;
         if (ev.kind == MEDIA_EV_CLOSED)
@@ -86,9 +91,9 @@ static void events(struct world *w) {
 }
 
 static void step(struct world *w) {
-    struct peer *peers[] = {&w->caller, &w->phone};
+    struct peer *peers[] = {&w->caller, &w->phone, &w->other};
     poll(NULL, 0, 2);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         if (!peers[i]->e)
             continue;
         peer_endpoint_on_readable(peers[i]->e, clock_mono_ms());
@@ -182,6 +187,7 @@ static int teardown(void **state) {
     struct world *w = *state;
     peer_endpoint_free(w->caller.e);
     peer_endpoint_free(w->phone.e);
+    peer_endpoint_free(w->other.e);
     dtls_identity_free(w->caller.identity);
     dtls_identity_free(w->phone.identity);
     media_stop(w->media);
@@ -312,6 +318,109 @@ static void sdes_mode_encrypts_again(void **state) {
     media_gate(w->media, w->id);
     settle(w, 30);
     relay_both_ways(w);
+}
+
+/* A phone (anew) that was told these credentials; keys may be NULL. */
+static void knock(struct world *w, struct peer *peer, const struct ice_lite *ice, const struct media_keys *keys) {
+    struct peer_endpoint_params p = {.local_ufrag = LOCAL_UFRAG,
+                                     .local_pwd = LOCAL_PWD,
+                                     .remote_ufrag = ice->ufrag,
+                                     .remote_pwd = ice->pwd,
+                                     .keys = keys};
+    addr_parse(&p.remote, "127.0.0.1", media_port(w->media, 0));
+    peer_endpoint_free(peer->e);
+    memset(peer, 0, sizeof *peer);
+    assert_int_equal(peer_endpoint_new(&peer->e, &p, &ops, peer), 0);
+}
+
+/* A phone with keys of its own, whose leg waits; it brings its path up at once. */
+static void wait_with(struct world *w, struct peer *peer, unsigned number, enum media_profile profile) {
+    struct media_near near = near_of(w, MEDIA_MODE_SEALED);
+    struct media_keys keys;
+    media_keys_random(&keys, profile);
+    near.waits = true;
+    near.number = number;
+    near.keys.profile = profile;
+    memcpy(near.keys.rx, keys.tx, sizeof keys.tx);
+    memcpy(near.keys.tx, keys.rx, sizeof keys.rx);
+    assert_int_equal(media_near_open(w->media, w->id, &near), 0);
+    knock(w, peer, &near.ice, &keys);
+}
+
+static void one_of_the_phones_that_wait_gets_the_media(struct world *w, enum media_profile profile) {
+    start_caller(w, false, false);
+    wait_with(w, &w->phone, 0, profile);
+    wait_with(w, &w->other, 1, profile);
+    wait_for(w, w->phone.path && w->other.path && w->path_seen[0] && w->path_seen[1] && w->caller.keys);
+    for (uint16_t seq = 1; seq <= 20; seq++) {
+        assert_int_equal(send_rtp(&w->phone, seq, 'x'), 0);
+        assert_int_equal(send_rtp(&w->other, seq, 'x'), 0);
+    }
+    assert_int_equal(media_gate(w->media, w->id), 0);
+    settle(w, 100);
+    assert_int_equal(w->caller.rtp, 0);
+    assert_false(w->path_waited);
+    assert_int_equal(media_near_choose(w->media, w->id, 0), 0);
+    relay_both_ways(w);
+    assert_true(w->path_waited);
+    assert_int_equal(w->other.rtp, 0);
+    for (uint16_t seq = 300; seq < 320; seq++)
+        assert_int_equal(send_rtp(&w->other, seq, 'x'), 0);
+    knock(w, &w->other, &w->near_ice, NULL); /* those of the second phone */
+    settle(w, 300);
+    assert_int_equal(w->caller.rtp, 20);
+    assert_false(w->other.path);
+}
+
+static void the_chosen_one_of_the_phones_that_wait_gets_the_media(void **state) {
+    one_of_the_phones_that_wait_gets_the_media(*state, MEDIA_PROFILE_AES128_CM_SHA1_80);
+}
+
+static void phones_may_wait_with_any_profile(void **state) {
+    one_of_the_phones_that_wait_gets_the_media(*state, MEDIA_PROFILE_AEAD_AES_256_GCM);
+}
+
+static void a_phone_that_waits_may_pass_the_end_of_its_sequence_numbers(void **state) {
+    struct world *w = *state;
+    start_caller(w, false, false);
+    wait_with(w, &w->phone, 0, MEDIA_PROFILE_AEAD_AES_128_GCM);
+    wait_for(w, w->phone.path && w->caller.keys);
+    for (unsigned seq = 65530; seq < 65540; seq++)
+        assert_int_equal(send_rtp(&w->phone, (uint16_t)seq, 'x'), 0);
+    settle(w, 50);
+    assert_int_equal(media_near_choose(w->media, w->id, 0), 0);
+    for (uint16_t seq = 10; seq < 20; seq++) /* chosen, and not answered yet */
+        assert_int_equal(send_rtp(&w->phone, seq, 'x'), 0);
+    settle(w, 50);
+    assert_int_equal(w->caller.rtp, 0);
+    assert_int_equal(media_gate(w->media, w->id), 0);
+    relay_both_ways(w);
+}
+
+static void a_phone_that_was_dropped_is_a_stranger(void **state) {
+    struct world *w = *state;
+    start_caller(w, false, false);
+    wait_with(w, &w->phone, 0, MEDIA_PROFILE_AES128_CM_SHA1_80);
+    wait_with(w, &w->other, 1, MEDIA_PROFILE_AES128_CM_SHA1_80);
+    assert_int_equal(media_near_drop(w->media, w->id, 0), 0);
+    wait_for(w, w->other.path);
+    settle(w, 300);
+    assert_false(w->phone.path);
+    assert_int_equal(media_near_choose(w->media, w->id, 0), 0);
+    wait_for(w, w->seen[MEDIA_EV_FAILED]);
+    assert_int_equal(w->failed_err, E_STATE);
+}
+
+static void a_near_leg_that_does_not_wait_ends_those_that_do(void **state) {
+    struct world *w = *state;
+    start_caller(w, false, false);
+    wait_with(w, &w->phone, 0, MEDIA_PROFILE_AES128_CM_SHA1_80);
+    struct media_near near = near_of(w, MEDIA_MODE_DTLS);
+    assert_int_equal(media_near_open(w->media, w->id, &near), 0);
+    settle(w, 300);
+    assert_false(w->phone.path);
+    assert_int_equal(media_close(w->media, w->id), 0);
+    wait_for(w, w->seen[MEDIA_EV_CLOSED]);
 }
 
 static void what_comes_before_the_gate_is_discarded(void **state) {
@@ -594,6 +703,11 @@ int main(void) {
         test(roll_over_counter_is_handed_over),
         test(dtls_mode_encrypts_again),
         test(sdes_mode_encrypts_again),
+        test(the_chosen_one_of_the_phones_that_wait_gets_the_media),
+        test(phones_may_wait_with_any_profile),
+        test(a_phone_that_waits_may_pass_the_end_of_its_sequence_numbers),
+        test(a_phone_that_was_dropped_is_a_stranger),
+        test(a_near_leg_that_does_not_wait_ends_those_that_do),
         test(what_comes_before_the_gate_is_discarded),
         test(media_is_held_until_the_phone_is_there_and_then_comes_in_order),
         test(a_wrong_fingerprint_ends_the_handshake),
