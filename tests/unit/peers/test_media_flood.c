@@ -121,7 +121,7 @@ static void who_knows_a_fragment_has_a_budget_and_gets_no_answer(void **state) {
     peer_world_open(w, &plain);
     size_t len = check(stun, w->far.ufrag, "not the password, by far");
     struct stranger s = stranger_open(w, "127.0.0.2");
-    w->caller.path = false;
+    peer_world_until(w, totals(w).calls == 1); /* before it, the fragment is an unknown one */
     struct media_totals before = totals(w), after;
     /* The caller, at another address, comes up in the middle of it. */
     send_many(w, &s, stun, len, 3000);
