@@ -82,8 +82,7 @@ static size_t check(uint8_t out[static STUN_MSG_MAX_BYTES], const char *ufrag, c
 /* The relay goes on as if nothing had been. */
 static void still_works(struct peer_world *w) {
     peer_world_hand_over(w, MEDIA_MODE_SDES);
-    media_gate(w->media, w->id);
-    peer_world_settle(w, 20);
+    peer_world_gate(w);
     for (uint16_t seq = 1; seq <= 10; seq++)
         peer_world_send_rtp(&w->caller, 7, seq);
     peer_world_until(w, w->phone.count == 10);
