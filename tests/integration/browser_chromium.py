@@ -18,6 +18,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 from harness import BIN, Stack, wait_for
+from test_ringback import RINGBACK_HZ, opus_file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CALLER_HZ, PHONE_HZ = 440, 880
@@ -93,7 +94,10 @@ class Sniffer:
 class Chromium(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = Stack()
+        files = tempfile.mkdtemp(prefix="wakegate-ringback-")
+        cls.addClassCleanup(shutil.rmtree, files)
+        opus_file(os.path.join(files, "tone"))
+        cls.stack = Stack(edit=lambda text: text.replace("media:\n", f"media:\n  ringback: {files}/tone\n"))
         cls.addClassCleanup(cls.stack.close)
         Web.stack = cls.stack
         web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
@@ -168,6 +172,23 @@ class Chromium(unittest.TestCase):
         phone, placed, _ = self.ring("transfer", codec="pcmu")
         self.stack.delete(f"/v1/calls/{placed['id']}")
         self.end(phone, placed)
+
+    def test_the_ringback_tone_and_then_the_phone(self):
+        """Another stream, with an SSRC of its own, takes over from the tone: the page hears it."""
+        for mode in ["sdes", "dtls"]:
+            with self.subTest(mode=mode):
+                name = "ringback-" + mode
+                phone = self.stack.start_phone(device="phone-" + name, user="user-" + name, handoff=mode, tone=PHONE_HZ,
+                                               expect_tone=CALLER_HZ, answer_ms=5000)
+                placed = self.js("(o) => place(o)", {"callee": "user-" + name, "hz": CALLER_HZ})
+                wait_for(lambda: abs(self.js("(id) => heard(id)", placed["id"]) - RINGBACK_HZ) < 12)
+                self.assertEqual(self.stack.call(placed["id"])["state"], "ringing")
+                self.stack.wait_state(placed["id"], "active", timeout_s=15)
+                wait_for(lambda: abs(self.js("(id) => heard(id)", placed["id"]) - PHONE_HZ) < 12)
+                wait_for(lambda: self.stack.call(placed["id"])["media"]["phone"]["tx_pkts"] > 60)
+                self.stack.delete(f"/v1/calls/{placed['id']}")
+                self.end(phone, placed)
+                self.js("(id) => hangUp(id)", placed["id"])
 
     def test_the_browser_as_the_phone(self):
         made = self.stack.put("/v1/devices/page", {"user": "page", "app": "vcs", "token": "00aa", "handoff": ["dtls"]})

@@ -99,13 +99,18 @@ class Ringing(StackTest):
 class Pcmu(Ringing):
     make_file = staticmethod(pcmu_file)
 
+    @staticmethod
+    def edit(text):
+        return text.replace("workers: 1", "workers: 2")
+
     def test_the_tone_and_then_the_phone(self):
         for mode in ("sdes", "dtls"):
             with self.subTest(mode=mode):
                 self.heard("PCMU", handoff=mode)
-        text = self.stack.get("/metrics", token=None).text
-        sent = sum(int(line.split()[-1]) for line in text.splitlines() if line.startswith("wakegate_media_ringback_packets_total"))
-        self.assertGreater(sent, 100)
+        lines = dict(line.rsplit(" ", 1) for line in self.stack.get("/metrics", token=None).text.splitlines() if line[:1] != "#")
+        sent = [int(lines[f'wakegate_media_ringback_packets_total{{worker="{n}"}}']) for n in (0, 1)]
+        self.assertGreater(sent[0], 100)
+        self.assertEqual(sent[1], 0)  # the calls came one after the other, and the first free worker takes a call
 
     def test_in_transfer_the_callers_keys_are_the_phones_alone(self):
         self.not_heard("transfer", handoff="transfer")

@@ -103,6 +103,18 @@ static void wait_for_flag(struct peer_world *w, const bool *flag) {
     assert(*flag);
 }
 
+void peer_world_sync(struct peer_world *w) {
+    bool *done = &w->seen[MEDIA_EV_STATS];
+    *done = false;
+    assert(media_stats(w->media, w->id) == 0);
+    wait_for_flag(w, done);
+}
+
+void peer_world_gate(struct peer_world *w) {
+    assert(media_gate(w->media, w->id) == 0);
+    peer_world_sync(w);
+}
+
 struct peer_world *peer_world_new(const struct media_config *cfg) {
     struct peer_world *w = calloc(1, sizeof *w);
     struct err_text et = {""};
@@ -190,6 +202,7 @@ void peer_world_hand_over(struct peer_world *w, enum media_mode mode) {
         wait_for_flag(w, &w->seen[MEDIA_EV_NEAR_DTLS]);
     if (mode == MEDIA_MODE_TRANSFER)
         assert(media_keys_taken(w->media, w->id) == 0);
+    peer_world_sync(w);
 }
 
 void peer_world_send(struct peer_end *from, const uint8_t *p, size_t len) {

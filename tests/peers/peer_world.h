@@ -50,6 +50,10 @@ void peer_world_send(struct peer_end *from, const uint8_t *p, size_t len);
 /* A plain packet of 20 ms of nothing. */
 void peer_world_send_rtp(struct peer_end *from, uint32_t ssrc, uint16_t seq);
 
+/* The callee accepts. */
+void peer_world_gate(struct peer_world *w);
+/* Comes back when the worker has carried out the commands so far. */
+void peer_world_sync(struct peer_world *w);
 /* Everybody does what there is to do, for about 2 ms. */
 void peer_world_step(struct peer_world *w);
 void peer_world_settle(struct peer_world *w, unsigned ms);

@@ -28,9 +28,18 @@ static struct peer_world *ringing(unsigned hold_ms) {
 static struct peer_world *talking(enum media_mode mode) {
     struct peer_world *w = ringing(500);
     peer_world_hand_over(w, mode);
-    media_gate(w->media, w->id);
-    peer_world_settle(w, 20);
+    peer_world_gate(w);
     return w;
+}
+
+static const struct media_call_stats *stats(struct peer_world *w) {
+    peer_world_sync(w);
+    return &w->last_stats.u.stats;
+}
+
+/* So many packets of the caller were looked at, before whatever command comes next. */
+static void arrived(struct peer_world *w, unsigned count) {
+    peer_world_until(w, stats(w)->far_rx_pkts == count);
 }
 
 struct sample {
@@ -89,16 +98,17 @@ static void a_roll_over_between_the_handoff_and_the_answer_loses_nothing(void **
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct peer_world *w = ringing(500);
+        unsigned sent = 0;
         peer_world_send_rtp(&w->caller, SSRC, 65000);
-        peer_world_settle(w, 20);
+        arrived(w, ++sent);
         peer_world_hand_over(w, again[i]);
         for (uint32_t seq = 65010; seq < 65536 + 100; seq += 10) {
             peer_world_send_rtp(&w->caller, SSRC, (uint16_t)seq);
+            sent++;
             peer_world_step(w);
         }
-        peer_world_settle(w, 50);
-        media_gate(w->media, w->id);
-        peer_world_settle(w, 20);
+        arrived(w, sent);
+        peer_world_gate(w);
         for (uint16_t seq = 101; seq <= 110; seq++)
             peer_world_send_rtp(&w->caller, SSRC, seq);
         peer_world_until(w, w->phone.count == 10);
@@ -122,24 +132,16 @@ static void got_range(const struct peer_end *end, uint16_t first, uint16_t last)
         assert_int_equal(rtp_seq(end->got[i].p), first + i);
 }
 
-static const struct media_call_stats *stats(struct peer_world *w) {
-    w->seen[MEDIA_EV_STATS] = false;
-    media_stats(w->media, w->id);
-    peer_world_until(w, w->seen[MEDIA_EV_STATS]);
-    return &w->last_stats.u.stats;
-}
-
 static void what_waited_comes_in_order_and_before_what_follows(void **state) {
     (void)state;
     for (size_t i = 0; i < MODES; i++) {
         struct media_totals t;
         struct peer_world *w = ringing(8000);
-        media_gate(w->media, w->id);
-        peer_world_settle(w, 20);
+        peer_world_gate(w);
         send_range(w, 1, 15);
         peer_world_send(&w->caller, samples[3].p, samples[3].len); /* a sender report among them */
         send_range(w, 16, 30);
-        peer_world_settle(w, 20);
+        arrived(w, 31);
         peer_world_hand_over(w, modes[i]);
         send_range(w, 31, 40);
         peer_world_until(w, w->phone.count == 41);
@@ -157,10 +159,9 @@ static void what_waited_comes_in_order_and_before_what_follows(void **state) {
 static void of_too_many_the_latest_are_kept(void **state) {
     struct peer_world *w = ringing(20000);
     (void)state;
-    media_gate(w->media, w->id);
-    peer_world_settle(w, 20);
+    peer_world_gate(w);
     send_range(w, 1, 100);
-    peer_world_settle(w, 20);
+    arrived(w, 100);
     peer_world_hand_over(w, MEDIA_MODE_SDES);
     peer_world_until(w, w->phone.count == HELD_PKTS_MAX);
     got_range(&w->phone, 100 - HELD_PKTS_MAX + 1, 100);
@@ -171,8 +172,7 @@ static void of_too_many_the_latest_are_kept(void **state) {
 static void what_is_older_than_hold_ms_is_dropped(void **state) {
     struct peer_world *w = ringing(1500);
     (void)state;
-    media_gate(w->media, w->id);
-    peer_world_settle(w, 20);
+    peer_world_gate(w);
     send_range(w, 1, 10);
     peer_world_settle(w, 1600);
     send_range(w, 11, 20);
@@ -186,8 +186,7 @@ static void what_is_older_than_hold_ms_is_dropped(void **state) {
 static void a_phone_that_comes_too_late_gets_nothing_old(void **state) {
     struct peer_world *w = ringing(300);
     (void)state;
-    media_gate(w->media, w->id);
-    peer_world_settle(w, 20);
+    peer_world_gate(w);
     send_range(w, 1, 10);
     peer_world_settle(w, 400);
     peer_world_hand_over(w, MEDIA_MODE_TRANSFER);
@@ -204,10 +203,9 @@ static void with_hold_ms_0_nothing_waits(void **state) {
     struct media_totals t;
     struct peer_world *w = ringing(0);
     (void)state;
-    media_gate(w->media, w->id);
-    peer_world_settle(w, 20);
+    peer_world_gate(w);
     send_range(w, 1, 10);
-    peer_world_settle(w, 20);
+    arrived(w, 10);
     peer_world_hand_over(w, MEDIA_MODE_SDES);
     peer_world_settle(w, 50);
     assert_int_equal(w->phone.count, 0);
@@ -222,8 +220,8 @@ static void before_the_answer_nothing_is_held(void **state) {
     struct peer_world *w = ringing(20000);
     (void)state;
     send_range(w, 1, 10);
-    peer_world_settle(w, 20);
-    media_gate(w->media, w->id);
+    arrived(w, 10);
+    peer_world_gate(w);
     peer_world_hand_over(w, MEDIA_MODE_SDES);
     peer_world_settle(w, 50);
     assert_int_equal(w->phone.count, 0);
