@@ -25,7 +25,7 @@ PAYLOAD = b'{"aps":{},"x":"' + b"x" * (1024 - 17) + b'"}'
 STREAMS = 500
 DEVICES = 1000
 PACED_PUSHES, PACED_RATE = 20000, 1000
-CONNECTIONS, ROUNDS, NOISE = (1, 2, 4), 3, 1.05
+CONNECTIONS, ROUNDS, NOISE = (1, 2, 4), 6, 1.05
 H2LOAD_PER_S, OURS_PER_S = 150000, 65000  # what we promise of a machine that gives h2load so many
 
 
@@ -130,7 +130,7 @@ def main():
             floor = h2load(sim.port, folder, o.count // 5)
             full = ours(o.build, folder, sim.port, "--count", o.count, "--outstanding", STREAMS)
             floor_again = h2load(sim.port, folder, o.count // 5)
-            several = by_connections(o.build, folder, sim.port, o.count // 4)
+            several = by_connections(o.build, folder, sim.port, o.count // 8)
         with Simulator(o.build, folder) as sim:
             sim.know_devices()
             good = ours(o.build, folder, sim.port, "--count", PACED_PUSHES, "--rate", PACED_RATE)
