@@ -213,6 +213,8 @@ static int receive(struct media_worker *w, struct worker_in *in, bool wait) {
         in->msgs[i].msg_hdr.msg_namelen = sizeof in->from[i];
     int n = recvmmsg(w->fd, in->msgs, WORKER_BATCH, wait ? MSG_WAITFORONE : MSG_DONTWAIT, NULL);
     w->now_ms = clock_mono_ms();
+    /* Who was told of a call, by its answer, finds it here: the command was there before his first datagram. */
+    run_commands(w);
     if (n <= 0)
         return 0;
     worker_count(&w->n.rx_pkts, (uint64_t)n);
@@ -225,7 +227,7 @@ static int receive(struct media_worker *w, struct worker_in *in, bool wait) {
     return n;
 }
 
-/* The batches of one turn. While datagrams flow, the worker waits in recvmmsg and looks for commands after each turn,
+/* The batches of one turn. While datagrams flow, the worker waits in recvmmsg and finds commands when that returns,
  * which saves it a system call and a timer; when none came for FLOW_MS it waits for both.
  * Returns whether they flow. */
 static bool receive_some(struct media_worker *w, struct worker_in *in, bool flowing) {
@@ -250,7 +252,6 @@ static void *worker_main(void *arg) {
                 ring_clear(w->commands);
         }
         flowing = receive_some(w, in, flowing);
-        run_commands(w);
         if (w->later->count)
             serve_one_later(w);
         if (w->now_ms - swept_ms >= (uint64_t)tick_ms) {
