@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/hpke.h"
 
+#include "base/aead.h"
 #include "base/err.h"
 #include "base/secret.h"
 
@@ -8,12 +9,9 @@
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
-#include <stdbool.h>
 #include <string.h>
 
-#define HASH_BYTES  32
-#define NONCE_BYTES 12
-#define TAG_BYTES   16
+#define HASH_BYTES 32
 /* "HPKE-v1", a suite's id, a label, and the longest input: the context of the KEM or the info. */
 #define LABELED_MAX_BYTES 128
 
@@ -131,7 +129,7 @@ static int shared_secret(uint8_t out[static HASH_BYTES], const uint8_t *dh_resul
 }
 
 struct schedule {
-    uint8_t key[HASH_BYTES], nonce[NONCE_BYTES];
+    uint8_t key[HASH_BYTES], nonce[AEAD_NONCE_BYTES];
 };
 
 /* RFC 9180 5.1, KeySchedule in mode_base: no PSK. The first and only message has the base nonce. */
@@ -155,22 +153,6 @@ static int key_schedule(struct schedule *s, const uint8_t shared[static HASH_BYT
     if (err == 0)
         err = expand(s->nonce, sizeof s->nonce, secret, &l);
     secret_wipe(secret, sizeof secret);
-    return err;
-}
-
-/* One run of ChaCha20Poly1305 (RFC 8439 2.8). tag is written when sealing, read when opening. */
-static int run_cipher(uint8_t *out, const struct schedule *s, const char *aad, const uint8_t *p, size_t len,
-                      uint8_t *tag, bool sealing) {
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    int n = 0, err = E_CRYPTO;
-    if (ctx && EVP_CipherInit_ex(ctx, EVP_chacha20_poly1305(), NULL, s->key, s->nonce, sealing) == 1 &&
-        EVP_CipherUpdate(ctx, NULL, &n, (const uint8_t *)aad, (int)strlen(aad)) == 1 &&
-        EVP_CipherUpdate(ctx, out, &n, p, (int)len) == 1 &&
-        (sealing || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag) == 1) &&
-        EVP_CipherFinal_ex(ctx, out + n, &n) == 1 &&
-        (!sealing || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, tag) == 1))
-        err = 0;
-    EVP_CIPHER_CTX_free(ctx);
     return err;
 }
 
@@ -217,7 +199,7 @@ int hpke_seal(uint8_t *out, const uint8_t public_key[static HPKE_KEY_BYTES], con
     if (err == 0)
         err = agree(&s, &(struct parties){one_time, public_key, enc, public_key}, about->info);
     if (err == 0)
-        err = run_cipher(text, &s, about->aad, p, len, text + len, true);
+        err = aead_close(&(struct aead){AEAD_CHACHA20_POLY1305, s.key, s.nonce, about->aad}, text, p, len, text + len);
     secret_wipe(one_time, sizeof one_time);
     secret_wipe(&s, sizeof s);
     return err;
@@ -225,17 +207,17 @@ int hpke_seal(uint8_t *out, const uint8_t public_key[static HPKE_KEY_BYTES], con
 
 int hpke_open(uint8_t *out, const uint8_t private_key[static HPKE_KEY_BYTES], const struct hpke_about *about,
               const uint8_t *p, size_t len) {
-    uint8_t recipient[HPKE_KEY_BYTES], tag[TAG_BYTES];
+    uint8_t recipient[HPKE_KEY_BYTES];
     struct schedule s;
     if (len < HPKE_OVERHEAD_BYTES)
         return E_AUTH;
     size_t text_len = len - HPKE_OVERHEAD_BYTES;
-    memcpy(tag, p + len - TAG_BYTES, TAG_BYTES);
     int err = public_of(recipient, private_key);
     if (err == 0)
         err = agree(&s, &(struct parties){private_key, p, p, recipient}, about->info);
     if (err == 0)
-        err = run_cipher(out, &s, about->aad, p + HPKE_KEY_BYTES, text_len, tag, false);
+        err = aead_open(&(struct aead){AEAD_CHACHA20_POLY1305, s.key, s.nonce, about->aad}, out, p + HPKE_KEY_BYTES,
+                        text_len, p + len - AEAD_TAG_BYTES);
     secret_wipe(&s, sizeof s);
     if (err == 0)
         return 0;

@@ -1,28 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/seal.h"
 
+#include "base/aead.h"
 #include "base/bytes.h"
 #include "base/secret.h"
 
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <openssl/sha.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION     1
-#define KEY_BYTES   32
-#define KEY_DIGITS  64 /* in hex */
-#define ID_BYTES    4
-#define NONCE_BYTES 12
-#define TAG_BYTES   16
-#define ID_AT       1
-#define NONCE_AT    (ID_AT + ID_BYTES)
-#define HEAD_BYTES  (NONCE_AT + NONCE_BYTES)
+#define VERSION    1
+#define KEY_DIGITS 64 /* in hex */
+#define ID_BYTES   4
+#define ID_AT      1
+#define NONCE_AT   (ID_AT + ID_BYTES)
+#define HEAD_BYTES (NONCE_AT + AEAD_NONCE_BYTES)
 
 struct key {
-    uint8_t bytes[KEY_BYTES], id[ID_BYTES];
+    uint8_t bytes[AEAD_KEY_BYTES], id[ID_BYTES];
 };
 
 struct seal {
@@ -44,9 +39,9 @@ static int add_key(struct seal *s, const char *hex, size_t len) {
     text[len] = 0;
     int n = hex_decode(k->bytes, sizeof k->bytes, text);
     secret_wipe(text, sizeof text);
-    if (n != KEY_BYTES)
+    if (n != AEAD_KEY_BYTES)
         return E_INVAL;
-    SHA256(k->bytes, KEY_BYTES, digest);
+    SHA256(k->bytes, AEAD_KEY_BYTES, digest);
     memcpy(k->id, digest, ID_BYTES);
     s->count++;
     return 0;
@@ -88,45 +83,17 @@ struct seal *seal_free(struct seal *s) {
     return NULL;
 }
 
-/* What one run of the cipher works on. */
-struct message {
-    const struct key *key;
-    uint8_t *nonce, *tag; /* the tag is written when closing and read when opening */
-    const char *about;
-    const uint8_t *from;
-    uint8_t *to;
-    size_t len;
-};
-
-/* Returns 0, E_AUTH, E_CRYPTO. */
-static int run(const struct message *m, bool closing) {
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    int n, err = E_CRYPTO;
-    if (!ctx || EVP_CipherInit_ex(ctx, EVP_aes_256_gcm(), NULL, m->key->bytes, m->nonce, closing) != 1 ||
-        EVP_CipherUpdate(ctx, NULL, &n, (const uint8_t *)m->about, (int)strlen(m->about)) != 1 ||
-        EVP_CipherUpdate(ctx, m->to, &n, m->from, (int)m->len) != 1)
-        goto out;
-    if (!closing && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, m->tag) != 1)
-        goto out;
-    if (EVP_CipherFinal_ex(ctx, m->to + n, &n) != 1)
-        err = closing ? E_CRYPTO : E_AUTH;
-    else if (!closing || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, m->tag) == 1)
-        err = 0;
-out:
-    EVP_CIPHER_CTX_free(ctx);
-    return err;
-}
-
 int seal_close(char **out, const struct seal *s, const void *p, size_t len, const char *about) {
-    size_t whole = HEAD_BYTES + len + TAG_BYTES;
+    size_t whole = HEAD_BYTES + len + AEAD_TAG_BYTES;
     uint8_t *raw = malloc(whole);
     char *text = malloc(B64_BYTES(whole));
     int err = !raw || !text ? E_NOMEM : 0;
     if (err == 0) {
-        struct message m = {&s->keys[0], raw + NONCE_AT, raw + HEAD_BYTES + len, about, p, raw + HEAD_BYTES, len};
+        struct aead a = {AEAD_AES_256_GCM, s->keys[0].bytes, raw + NONCE_AT, about};
         raw[0] = VERSION;
         memcpy(raw + ID_AT, s->keys[0].id, ID_BYTES);
-        err = RAND_bytes(m.nonce, NONCE_BYTES) == 1 ? run(&m, true) : E_CRYPTO;
+        random_bytes(raw + NONCE_AT, AEAD_NONCE_BYTES);
+        err = aead_close(&a, raw + HEAD_BYTES, p, len, raw + HEAD_BYTES + len);
     }
     if (err == 0)
         *out = b64url_encode(text, raw, whole);
@@ -143,19 +110,16 @@ static const struct key *find_key(const struct seal *s, const uint8_t *id) {
     return NULL;
 }
 
-static int open_raw(char *plain, size_t *len, const struct seal *s, uint8_t *raw, size_t n, const char *about) {
-    if (n < HEAD_BYTES + TAG_BYTES || raw[0] != VERSION)
+static int open_raw(char *plain, size_t *len, const struct seal *s, const uint8_t *raw, size_t n, const char *about) {
+    if (n < HEAD_BYTES + AEAD_TAG_BYTES || raw[0] != VERSION)
         return E_MALFORMED;
-    struct message m = {.key = find_key(s, raw + ID_AT),
-                        .nonce = raw + NONCE_AT,
-                        .tag = raw + n - TAG_BYTES,
-                        .about = about,
-                        .from = raw + HEAD_BYTES,
-                        .to = (uint8_t *)plain,
-                        .len = n - HEAD_BYTES - TAG_BYTES};
-    *len = m.len;
-    plain[m.len] = 0;
-    return m.key ? run(&m, false) : E_NOTFOUND;
+    const struct key *k = find_key(s, raw + ID_AT);
+    if (!k)
+        return E_NOTFOUND;
+    struct aead a = {AEAD_AES_256_GCM, k->bytes, raw + NONCE_AT, about};
+    *len = n - HEAD_BYTES - AEAD_TAG_BYTES;
+    plain[*len] = 0;
+    return aead_open(&a, (uint8_t *)plain, raw + HEAD_BYTES, *len, raw + n - AEAD_TAG_BYTES);
 }
 
 int seal_open(char **out, size_t *len, const struct seal *s, const char *text, const char *about) {
