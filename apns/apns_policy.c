@@ -82,7 +82,7 @@ static bool count_bad(struct apns_credential *c, const char *token) {
 
 /* APNs learns a key's topics when a connection begins: what an older one says of a topic may be out of date. All of the
  * credential are renewed then, ten minutes apart at least. True when the answer came from one that goes for that. */
-static bool may_know_the_topic_now(const struct apns_link *from) {
+static bool renew_for_topic(const struct apns_link *from) {
     struct apns_credential *c = from->credential;
     uint64_t now_ms = apns_now_ms(c->core);
     struct apns_link *l;
@@ -204,7 +204,7 @@ static void on_answered(void *tag, const struct apns_answer *a, void *arg) {
     struct apns_link *l = arg;
     struct apns_credential *c = l->credential;
     const struct apns_reason *why = apns_reason_find(a->status, a->reason);
-    bool outdated = (why->policy & APNS_POLICY_TOPIC) && may_know_the_topic_now(l);
+    bool outdated = (why->policy & APNS_POLICY_TOPIC) && renew_for_topic(l);
     bool again = why->retry_elsewhere || outdated;
     apns_flight_end(f);
     l->unanswered = l->failures = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apns/apns_proxy.h"
 
+#include "base/addr.h"
 #include "base/bytes.h"
 #include "base/secret.h"
 
@@ -34,15 +35,11 @@ static int parse_login(struct apns_proxy *p, const char *user, const char *passw
 
 int apns_proxy_parse(struct apns_proxy *p, const char *text, const char *user, const char *password,
                      struct err_text *et) {
-    const char *colon = strrchr(text, ':');
-    char *end = NULL;
-    unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+    char host[ADDR_NAME_BYTES];
     *p = (struct apns_proxy){0};
-    if (!colon || colon == text || port == 0 || port > UINT16_MAX || *end)
+    if (addr_split_hostport(host, sizeof host, &p->port, text) != 0 || p->port == 0)
         return err_say(et, E_INVAL, "proxy: \"%s\" is not host:port", text);
-    bool bracketed = *text == '[' && colon[-1] == ']';
-    p->port = (uint16_t)port;
-    p->host = strndup(text + bracketed, (size_t)(colon - text) - (bracketed ? 2 : 0));
+    p->host = strdup(host);
     if (!p->host)
         return err_say(et, E_NOMEM, "out of memory");
     return user ? parse_login(p, user, password ? password : "", et) : 0;

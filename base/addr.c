@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NETWORK_BYTES 8 /* of an IPv6 address */
+
 int addr_parse(struct addr *a, const char *ip, uint16_t port) {
     char host[ADDR_STR_BYTES];
     size_t len = strlen(ip);
@@ -33,20 +35,32 @@ int addr_parse(struct addr *a, const char *ip, uint16_t port) {
     return E_MALFORMED;
 }
 
-int addr_parse_hostport(struct addr *a, const char *s) {
-    char host[ADDR_STR_BYTES], *end;
+int addr_split_hostport(char *host, size_t cap, uint16_t *port, const char *s) {
     const char *colon = strrchr(s, ':');
-    if (!colon || colon[1] < '0' || colon[1] > '9' || (size_t)(colon - s) >= sizeof host)
+    char *end;
+    if (!colon || colon[1] < '0' || colon[1] > '9')
         return E_MALFORMED;
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    if (*end != 0 || port > 65535)
+    unsigned long n = strtoul(colon + 1, &end, 10);
+    size_t len = (size_t)(colon - s);
+    bool bracketed = s[0] == '[';
+    if (bracketed && (len < 3 || colon[-1] != ']'))
         return E_MALFORMED;
-    memcpy(host, s, (size_t)(colon - s));
-    host[colon - s] = 0;
+    s += bracketed;
+    len -= bracketed ? 2 : 0;
     /* An IPv6 address needs its brackets here, or its last group would be taken for the port. */
-    if (strchr(host, ':') && host[0] != '[')
+    if (*end != 0 || n > UINT16_MAX || len == 0 || len >= cap || bracketed != (memchr(s, ':', len) != NULL))
         return E_MALFORMED;
-    return addr_parse(a, host, (uint16_t)port);
+    memcpy(host, s, len);
+    host[len] = 0;
+    *port = (uint16_t)n;
+    return 0;
+}
+
+int addr_parse_hostport(struct addr *a, const char *s) {
+    char host[ADDR_STR_BYTES];
+    uint16_t port;
+    int err = addr_split_hostport(host, sizeof host, &port, s);
+    return err == 0 ? addr_parse(a, host, port) : err;
 }
 
 void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa) {
@@ -74,6 +88,13 @@ void addr_map(struct addr *a) {
     memcpy(v6.sin6_addr.s6_addr + 12, &a->u.v4.sin_addr, 4);
     memset(a, 0, sizeof *a);
     a->u.v6 = v6;
+}
+
+void addr_network(struct addr *a) {
+    addr_unmap(a);
+    addr_set_port(a, 0);
+    if (a->u.sa.sa_family == AF_INET6)
+        memset(a->u.v6.sin6_addr.s6_addr + NETWORK_BYTES, 0, sizeof a->u.v6.sin6_addr - NETWORK_BYTES);
 }
 
 bool addr_is_set(const struct addr *a) {

@@ -112,8 +112,10 @@ static int complete_media(struct config_media *m, const char *folder) {
     number_default(&m->rotate_identity_s, ROTATE_DEFAULT_S);
     text_default(&m->certificate_file, "");
     text_default(&m->key_file, "");
+    text_default(&m->ringback, "");
     resolve(&m->certificate_file, folder);
     resolve(&m->key_file, folder);
+    resolve(&m->ringback, folder);
     if (!m->srtp_profiles) {
         m->srtp_profiles = malloc(sizeof all);
         if (!m->srtp_profiles)
@@ -133,8 +135,6 @@ static int complete(struct config *c, const char *folder) {
     }
     if (complete_media(&c->media, folder) != 0)
         return E_NOMEM;
-    text_default(&c->media.ringback, "");
-    resolve(&c->media.ringback, folder);
     text_default(&c->store.url, "sqlite:/var/lib/wakegate/wakegate.db");
     text_default(&c->store.seal_key_file, "");
     resolve(&c->store.seal_key_file, folder);

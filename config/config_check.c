@@ -146,7 +146,8 @@ static int check_apns_secrets(const struct config_apns *a, const struct config_d
 }
 
 static int check_apns(const struct config_apns *a, const struct config_doc *d, const char *at, struct err_text *et) {
-    char path[CONFIG_PATH_BYTES];
+    char path[CONFIG_PATH_BYTES], host[ADDR_NAME_BYTES];
+    uint16_t port;
     int err = check_login(a, d, at, et);
     if (err != 0)
         return err;
@@ -157,9 +158,7 @@ static int check_apns(const struct config_apns *a, const struct config_doc *d, c
     if (a->ring_connections > RING_CONNECTIONS_MAX)
         return config_doc_say(d, et, E_INVAL, path, "%u; at most %d", a->ring_connections, RING_CONNECTIONS_MAX);
     snprintf(path, sizeof path, "%s.proxy", at);
-    const char *colon = strrchr(a->proxy, ':');
-    unsigned long port = colon ? strtoul(colon + 1, NULL, 10) : 0;
-    if (a->proxy[0] && (!colon || colon == a->proxy || port == 0 || port > 65535))
+    if (a->proxy[0] && (addr_split_hostport(host, sizeof host, &port, a->proxy) != 0 || port == 0))
         return config_doc_say(d, et, E_INVAL, path, "\"%s\" is not a host and a port, e.g. \"proxy.example.com:3128\"",
                               a->proxy);
     snprintf(path, sizeof path, "%s.proxy_user", at);

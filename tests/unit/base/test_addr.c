@@ -148,6 +148,37 @@ static void the_port_can_be_changed(void **state) {
     assert_int_equal(addr_port(&b), 8081);
 }
 
+static void a_host_and_a_port_are_taken_apart(void **state) {
+    static const char *const bad[] = {"",           "host",   ":80",   "host:",   "host:x",
+                                      "host:65536", "::1:80", "[]:80", "host:80x"};
+    char host[16];
+    uint16_t port;
+    (void)state;
+    assert_int_equal(addr_split_hostport(host, sizeof host, &port, "proxy.example:3128"), 0);
+    assert_string_equal(host, "proxy.example");
+    assert_int_equal(port, 3128);
+    assert_int_equal(addr_split_hostport(host, sizeof host, &port, "[2001:db8::1]:1"), 0);
+    assert_string_equal(host, "2001:db8::1");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(addr_split_hostport(host, sizeof host, &port, bad[i]), E_MALFORMED);
+    assert_int_equal(addr_split_hostport(host, sizeof host, &port, "a-name-of-16-ch.:1"), E_MALFORMED);
+    assert_int_equal(addr_split_hostport(host, sizeof host, &port, "a-name-of-15-ch:1"), 0);
+}
+
+static void who_has_one_address_of_a_network_has_them_all(void **state) {
+    struct addr a = at("192.0.2.1:80"), b = at("[::ffff:192.0.2.1]:90"), c = at("192.0.2.2:80");
+    struct addr v6 = at("[2001:db8:0:7:1:2:3:4]:80"), near = at("[2001:db8:0:7::]:0"), far = at("[2001:db8:0:8::]:0");
+    (void)state;
+    addr_network(&a);
+    addr_network(&b);
+    addr_network(&c);
+    assert_true(addr_eq(&a, &b));
+    assert_false(addr_eq(&a, &c));
+    addr_network(&v6);
+    assert_true(addr_eq(&v6, &near));
+    assert_false(addr_eq(&v6, &far));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_is_written_as_it_was_read),
@@ -161,6 +192,8 @@ int main(void) {
         cmocka_unit_test(a_mapped_ipv4_address_becomes_plain),
         cmocka_unit_test(an_address_comes_from_a_sockaddr_and_an_unknown_family_is_none),
         cmocka_unit_test(the_port_can_be_changed),
+        cmocka_unit_test(a_host_and_a_port_are_taken_apart),
+        cmocka_unit_test(who_has_one_address_of_a_network_has_them_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
