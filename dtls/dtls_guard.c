@@ -4,21 +4,18 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/secret.h"
+#include "dtls/token_bucket.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SECRET_BYTES    32
-#define SECRET_LIFE_MS  60000
-#define COOKIE_LIFE_MS  15000 /* as long as a handshake may take */
-#define TIME_BYTES      4
-#define BUCKETS         4096  /* 32 KB */
-#define BUDGET_PER_S    400UL /* a session border controller sets up a hundred calls in a second, two datagrams each */
-#define TOKEN           1000UL
-#define BUDGET_FULL     (uint32_t)(BUDGET_PER_S * TOKEN)
-#define V6_NETWORK_FROM 8 /* RFC 4291 2.5.4: whoever has one address has the /64 */
+#define SECRET_BYTES   32
+#define SECRET_LIFE_MS 60000
+#define COOKIE_LIFE_MS 15000 /* as long as a handshake may take */
+#define TIME_BYTES     4
+#define BUCKETS        4096 /* 32 KB */
 
 /* RFC 6347 4.1 and 4.2.2 */
 #define RECORD_BYTES     13
@@ -30,15 +27,14 @@
 
 _Static_assert(VERIFY_BYTES <= HELLO_MIN_BYTES, "an answer to a stranger is never longer than what came");
 
-struct bucket {
-    uint32_t tokens, at_ms;
-};
+/* A session border controller sets up a hundred calls in a second, two datagrams each. */
+static const struct token_rate budget = {.per_s = 400, .burst = 400};
 
 struct dtls_guard {
     uint8_t secret[SECRET_BYTES], previous[SECRET_BYTES];
     uint64_t secret_ms;
     uint32_t seed;
-    struct bucket buckets[BUCKETS];
+    struct token_bucket buckets[BUCKETS];
 };
 
 int dtls_guard_new(struct dtls_guard **gp, uint64_t now_ms) {
@@ -49,8 +45,6 @@ int dtls_guard_new(struct dtls_guard **gp, uint64_t now_ms) {
     random_bytes(g->previous, sizeof g->previous);
     random_bytes(&g->seed, sizeof g->seed);
     g->secret_ms = now_ms;
-    for (size_t i = 0; i < BUCKETS; i++)
-        g->buckets[i] = (struct bucket){BUDGET_FULL, (uint32_t)now_ms};
     *gp = g;
     return 0;
 }
@@ -63,20 +57,9 @@ struct dtls_guard *dtls_guard_free(struct dtls_guard *g) {
 }
 
 bool dtls_guard_allows(struct dtls_guard *g, const struct addr *who, uint64_t now_ms) {
-    struct addr host = *who;
-    addr_unmap(&host);
-    addr_set_port(&host, 0);
-    if (host.u.sa.sa_family == AF_INET6)
-        memset(host.u.v6.sin6_addr.s6_addr + V6_NETWORK_FROM, 0, sizeof host.u.v6.sin6_addr - V6_NETWORK_FROM);
-    struct bucket *b = &g->buckets[addr_hash(&host, g->seed) % BUCKETS];
-    uint32_t passed_ms = (uint32_t)now_ms - b->at_ms;
-    uint64_t tokens = b->tokens + (uint64_t)passed_ms * BUDGET_PER_S * TOKEN / 1000;
-    b->tokens = tokens < BUDGET_FULL ? (uint32_t)tokens : BUDGET_FULL;
-    b->at_ms = (uint32_t)now_ms;
-    if (b->tokens < TOKEN)
-        return false;
-    b->tokens -= TOKEN;
-    return true;
+    struct addr network = *who;
+    addr_network(&network);
+    return token_bucket_take(&g->buckets[addr_hash(&network, g->seed) % BUCKETS], budget, now_ms);
 }
 
 static void renew(struct dtls_guard *g, uint64_t now_ms) {
