@@ -8,9 +8,9 @@
 #include <string.h>
 #include <utlist.h>
 
-#define STRANGERS_MAX          256 /* unfinished handshakes; each takes some 75 KB */
-#define STRANGERS_PER_HOST_MAX 64
-#define DTLS_HANDSHAKE         22 /* content type (RFC 6347 4.1) */
+#define STRANGERS_MAX             256 /* unfinished handshakes; each takes some 75 KB */
+#define STRANGERS_PER_NETWORK_MAX 64
+#define DTLS_HANDSHAKE            22 /* content type (RFC 6347 4.1) */
 
 /* Somebody who returned the cookie, and whose certificate is not known yet. */
 struct stranger {
@@ -171,12 +171,14 @@ static void settle(struct stranger *s) {
     stranger_gone(s);
 }
 
-static unsigned of_host(const struct media_plain *p, const struct addr *src) {
-    struct addr host = *src;
+static unsigned of_network(const struct media_plain *p, const struct addr *src) {
+    struct addr network = *src;
     unsigned n = 0;
+    addr_network(&network);
     for (const struct stranger *s = p->strangers; s; s = s->hh.next) {
-        addr_set_port(&host, addr_port(&s->src));
-        n += addr_eq(&host, &s->src);
+        struct addr other = s->src;
+        addr_network(&other);
+        n += addr_eq(&network, &other);
     }
     return n;
 }
@@ -201,7 +203,7 @@ static struct stranger *listener_for(struct media_worker *w, const struct addr *
 
 static void listen_to(struct media_worker *w, const uint8_t *dg, size_t len, const struct addr *src) {
     struct media_plain *p = w->plain;
-    if (HASH_COUNT(p->strangers) >= STRANGERS_MAX || of_host(p, src) >= STRANGERS_PER_HOST_MAX)
+    if (HASH_COUNT(p->strangers) >= STRANGERS_MAX || of_network(p, src) >= STRANGERS_PER_NETWORK_MAX)
         return;
     struct stranger *s = listener_for(w, src);
     if (!s)

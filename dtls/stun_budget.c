@@ -7,13 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAYS      4 /* places that a source may have */
-#define SETS      (STUN_SOURCES / WAYS)
-#define ONE_MILLI 1000U
+#define WAYS 4 /* places that a source may have */
+#define SETS (STUN_SOURCES / WAYS)
 
 struct source {
     uint64_t key; /* 0: free */
-    struct stun_bucket failed;
+    struct token_bucket failed;
 };
 
 struct stun_sources {
@@ -21,19 +20,8 @@ struct stun_sources {
     struct source set[SETS][WAYS];
 };
 
-static void refill(struct stun_bucket *b, unsigned per_s, uint64_t now_ms) {
-    uint64_t back = (now_ms - b->at_ms) * per_s; /* thousandths: per_s of them in a millisecond */
-    b->spent_milli = b->spent_milli > back ? b->spent_milli - (uint32_t)back : 0;
-    b->at_ms = now_ms;
-}
-
-static bool take(struct stun_bucket *b, unsigned per_s, unsigned burst, uint64_t now_ms) {
-    refill(b, per_s, now_ms);
-    if (b->spent_milli + ONE_MILLI > burst * ONE_MILLI)
-        return false;
-    b->spent_milli += ONE_MILLI;
-    return true;
-}
+static const struct token_rate leg_rate = {STUN_LEG_CHECKS_PER_S, STUN_LEG_CHECKS_BURST};
+static const struct token_rate source_rate = {STUN_SOURCE_FAILS_PER_S, STUN_SOURCE_FAILS_BURST};
 
 int stun_sources_new(struct stun_sources **sp) {
     struct stun_sources *s = calloc(1, sizeof *s);
@@ -56,12 +44,14 @@ static uint64_t mix(uint64_t x) {
     return x ^ x >> 31;
 }
 
-static uint64_t key_of(const struct stun_sources *s, const struct addr *a) {
-    uint64_t net = 0;
-    if (a->u.sa.sa_family == AF_INET6)
-        memcpy(&net, &a->u.v6.sin6_addr, sizeof net); /* its first 64 bits: one subscriber */
+static uint64_t key_of(const struct stun_sources *s, const struct addr *src) {
+    struct addr a = *src;
+    uint64_t net;
+    addr_network(&a);
+    if (a.u.sa.sa_family == AF_INET6)
+        memcpy(&net, &a.u.v6.sin6_addr, sizeof net);
     else
-        net = ~0ULL << 32 | a->u.v4.sin_addr.s_addr; /* none of a global IPv6 address */
+        net = ~0ULL << 32 | a.u.v4.sin_addr.s_addr; /* none of a global IPv6 address */
     return mix(mix(net ^ s->secret[0]) ^ s->secret[1]) | 1;
 }
 
@@ -78,21 +68,17 @@ static struct source *find_or_add(struct stun_sources *s, uint64_t key, uint64_t
     struct source *set = s->set[key >> 32 & (SETS - 1)], *found = find(s, key), *least = &set[0];
     if (found)
         return found;
-    for (int i = 0; i < WAYS; i++) {
-        refill(&set[i].failed, STUN_SOURCE_FAILS_PER_S, now_ms);
-        if (set[i].failed.spent_milli < least->failed.spent_milli)
+    for (int i = 0; i < WAYS; i++)
+        if (token_bucket_spent_milli(&set[i].failed, source_rate, now_ms) <
+            token_bucket_spent_milli(&least->failed, source_rate, now_ms))
             least = &set[i];
-    }
-    *least = (struct source){.key = key, .failed = {.at_ms = now_ms}};
+    *least = (struct source){.key = key};
     return least;
 }
 
 static bool source_is_spent(struct stun_sources *s, const struct addr *src, uint64_t now_ms) {
     struct source *of = find(s, key_of(s, src));
-    if (!of)
-        return false;
-    refill(&of->failed, STUN_SOURCE_FAILS_PER_S, now_ms);
-    return of->failed.spent_milli + ONE_MILLI > STUN_SOURCE_FAILS_BURST * ONE_MILLI;
+    return of && !token_bucket_has(&of->failed, source_rate, now_ms);
 }
 
 bool stun_budget_take(struct stun_budget *b, struct stun_sources *s, const struct addr *src, bool vouched,
@@ -100,12 +86,12 @@ bool stun_budget_take(struct stun_budget *b, struct stun_sources *s, const struc
     /* The source first: what it may not do any more is not to use up the leg's budget. */
     if (!vouched && b->failed >= STUN_LEG_FAILED_FREE && source_is_spent(s, src, now_ms))
         return false;
-    return take(vouched ? &b->vouched : &b->others, STUN_LEG_CHECKS_PER_S, STUN_LEG_CHECKS_BURST, now_ms);
+    return token_bucket_take(vouched ? &b->vouched : &b->others, leg_rate, now_ms);
 }
 
 void stun_budget_failed(struct stun_budget *b, struct stun_sources *s, const struct addr *src, uint64_t now_ms) {
     struct source *of = find_or_add(s, key_of(s, src), now_ms);
     if (b->failed < STUN_LEG_FAILED_FREE)
         b->failed++;
-    take(&of->failed, STUN_SOURCE_FAILS_PER_S, STUN_SOURCE_FAILS_BURST, now_ms);
+    token_bucket_take(&of->failed, source_rate, now_ms);
 }

@@ -17,6 +17,7 @@
 #define DTLS_STUN_BUDGET_H
 
 #include "base/addr.h"
+#include "dtls/token_bucket.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,17 +27,11 @@
 #define STUN_LEG_FAILED_FREE    8
 #define STUN_SOURCE_FAILS_PER_S 10
 #define STUN_SOURCE_FAILS_BURST 50
-#define STUN_SOURCES            4096 /* remembered, 24 bytes each; of those that failed least, the place is taken */
-
-/* A token bucket; zeroed, it is full. */
-struct stun_bucket {
-    uint32_t spent_milli;
-    uint64_t at_ms;
-};
+#define STUN_SOURCES            4096 /* remembered, 16 bytes each; of those that failed least, the place is taken */
 
 /* Of a leg; zeroed, it is full. */
 struct stun_budget {
-    struct stun_bucket vouched, others;
+    struct token_bucket vouched, others;
     uint32_t failed;
 };
 

@@ -131,6 +131,19 @@ static void other_ports_and_the_same_64_bits_are_the_same_source(void **state) {
     assert_true(stun_budget_take(&b, sources, &v6, false, T0));
 }
 
+/* A socket of both families has IPv4 sources mapped. */
+static void mapped_addresses_are_sources_of_their_own(void **state) {
+    struct stun_budget b = {0};
+    struct addr src = from("::ffff:192.0.2.1");
+    (void)state;
+    while (forged(&b, &src, T0))
+        ;
+    src = from("::ffff:192.0.2.2");
+    assert_true(stun_budget_take(&b, sources, &src, false, T0));
+    src = from("192.0.2.1");
+    assert_false(stun_budget_take(&b, sources, &src, false, T0));
+}
+
 /* Many others cannot make the table forget the worst of them. */
 static void the_table_is_bounded_and_keeps_those_that_fail_most(void **state) {
     struct stun_budget b = {0};
@@ -156,6 +169,7 @@ int main(void) {
         test(a_source_has_one_budget_for_all_legs),
         test(a_spent_source_may_still_bring_up_other_calls),
         test(other_ports_and_the_same_64_bits_are_the_same_source),
+        test(mapped_addresses_are_sources_of_their_own),
         test(the_table_is_bounded_and_keeps_those_that_fail_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
