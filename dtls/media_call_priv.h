@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The structs of a media call, shared by media_call.c (life, ICE, DTLS) and media_relay.c (packets). */
+/* The structs of a media call, shared by media_call.c (life, DTLS), media_ice.c (checks, addresses) and
+ * media_relay.c (packets). */
 #ifndef DTLS_MEDIA_CALL_PRIV_H
 #define DTLS_MEDIA_CALL_PRIV_H
 
@@ -89,10 +90,18 @@ void media_leg_adopt(struct media_leg *leg, struct dtls_session *dtls, const str
 /* media_call.c: a leg's life */
 void media_leg_open(struct media_leg *leg, const struct ice_lite *ice, bool is_near);
 void media_leg_close(struct media_leg *leg);
-/* An authenticated check came from src: packets from there belong to this leg. */
-void media_leg_vouch(struct media_leg *leg, const struct addr *src);
+/* ICE has a new pair: DTLS and what waits may go. */
+void media_leg_selected(struct media_leg *leg);
 /* An event with u.path. */
 void media_leg_tell_path(const struct media_leg *leg, enum media_event_kind kind, bool waited);
+
+/* media_ice.c: the user fragments and addresses that a leg is known by, in the worker's tables */
+void media_ice_open(struct media_leg *leg, const struct ice_lite *ice);
+void media_ice_close(struct media_leg *leg);
+/* The peer's ICE restart. The fragment before is good until the first check with the new one. */
+void media_ice_restart(struct media_leg *leg, const struct ice_lite *next);
+/* An authenticated check came from src: packets from there belong to this leg. */
+void media_leg_vouch(struct media_leg *leg, const struct addr *src);
 
 /* media_waiting.c */
 void media_waiting_open(struct media_call *c, const struct media_near *near);

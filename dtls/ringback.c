@@ -10,8 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PCMU_FRAME_BYTES 160 /* the last one of a WAV file is filled up to it */
-
 int ringback_add(struct ringback *r, const uint8_t *p, size_t len, struct err_text *et) {
     if (r->count == RINGBACK_FRAMES_MAX)
         return err_say(et, E_FULL, "longer than %d s; it is played in a loop, so cut it",
@@ -33,7 +31,7 @@ int ringback_parse(struct ringback **rp, const uint8_t *p, size_t len, struct er
     if (!ogg && !wav)
         return err_say(et, E_UNSUPPORTED,
                        "neither Ogg nor WAV; an Ogg Opus file, or a WAV file with mu-law, is needed");
-    size_t cap = len + PCMU_FRAME_BYTES;
+    size_t cap = len + PCMU_FRAME_BYTES; /* the last frame of a WAV file is filled up */
     struct ringback *r = calloc(1, sizeof *r + cap);
     if (!r)
         return err_say(et, E_NOMEM, "out of memory");

@@ -5,6 +5,9 @@
 
 #include "dtls/ringback.h"
 
+#define PCMU_HZ          8000U
+#define PCMU_FRAME_BYTES ((size_t)PCMU_HZ / 1000 * RINGBACK_FRAME_MS)
+
 struct ringback {
     const char *codec;
     uint32_t clock_hz;

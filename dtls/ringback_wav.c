@@ -10,8 +10,6 @@
 #define FORMAT_PCM         1
 #define FORMAT_ALAW        6
 #define FORMAT_MULAW       7
-#define PCMU_HZ            8000U
-#define PCMU_FRAME_BYTES   ((size_t)PCMU_HZ / 1000 * RINGBACK_FRAME_MS)
 #define PCMU_SILENCE       0xff
 
 static unsigned le16(const uint8_t *p) {

@@ -164,11 +164,11 @@ static void write_extmap(struct buf *out, const char *line, bool mirror) {
     buf_addf(out, "a=%.*s%s%s\r\n", (int)n, line, other ? other : "", other ? rest + strlen(other) : rest);
 }
 
-/* mirror: for the other side of the offer, as opposed to one that passes it on. */
 static bool passes(const char *attribute, const struct sdp_local *l) {
     return !l->brief_codecs || is_named(in_brief, sizeof in_brief / sizeof *in_brief, attribute);
 }
 
+/* mirror: for the other side of the offer, as opposed to one that passes it on. */
 static void write_codec_lines(struct buf *out, const struct sdp_media *m, const struct sdp_local *l, bool mirror) {
     for (size_t i = 0; i < m->line_count; i++) {
         const char *line = m->lines[i];

@@ -158,7 +158,7 @@ static void restart(struct call *c, http_id id, const struct sdp *fragment, bool
 /* RFC 8839 4.4.1.1: a restart changes both credentials. RFC 9725 4.3: one that names a session's tag belongs to it. */
 static int check_credentials(const struct call *c, const struct sdp *fragment, bool any, struct err_text *et) {
     bool ufrag = strcmp(fragment->ice_ufrag, c->offer->ice_ufrag) == 0;
-    bool pwd = strcmp(fragment->ice_pwd, c->offer->ice_pwd) == 0;
+    bool pwd = secret_eq(fragment->ice_pwd, c->offer->ice_pwd);
     if (!fragment->ice_ufrag[0] || (ufrag && pwd))
         return 0;
     if (!any)

@@ -211,8 +211,7 @@ void call_media_close(struct call *c) {
     call_near_wipe(&c->near);
     for (unsigned i = 0; i < c->device_count; i++)
         call_sealed_drop(c, &c->devices[i]);
-    if (c->far_ice.pwd[0])
-        secret_wipe(&c->far_ice, sizeof c->far_ice);
+    secret_wipe(&c->far_ice, sizeof c->far_ice);
 }
 
 static void media_gone(struct call *c) {
