@@ -107,6 +107,60 @@ bool addr_is_loopback(const struct addr *a) {
     return a->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.v6.sin6_addr);
 }
 
+struct prefix {
+    uint8_t bytes[12];
+    unsigned bits;
+};
+
+static bool in_prefixes(const uint8_t *ip, const struct prefix *p, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        unsigned whole = p[i].bits / 8, rest = p[i].bits % 8;
+        uint8_t mask = (uint8_t)(0xff00U >> rest);
+        if (memcmp(ip, p[i].bytes, whole) == 0 && (rest == 0 || (ip[whole] & mask) == p[i].bytes[whole]))
+            return true;
+    }
+    return false;
+}
+
+static bool ipv4_is_public(const uint8_t *ip) {
+    static const struct prefix special[] = {{{0}, 8},
+                                            {{10}, 8},
+                                            {{100, 64}, 10},
+                                            {{127}, 8},
+                                            {{169, 254}, 16},
+                                            {{172, 16}, 12},
+                                            {{192, 0, 0}, 24},
+                                            {{192, 0, 2}, 24},
+                                            {{192, 168}, 16},
+                                            {{192, 88, 99}, 24},
+                                            {{198, 18}, 15},
+                                            {{198, 51, 100}, 24},
+                                            {{203, 0, 113}, 24},
+                                            {{224}, 4},
+                                            {{240}, 4}};
+    return !in_prefixes(ip, special, sizeof special / sizeof *special);
+}
+
+bool addr_is_public(const struct addr *a) {
+    /* Within 2000::/3, all of which is public else: Teredo, ORCHID and benchmarks, documentation. */
+    static const struct prefix special[] = {
+        {{0x20, 0x01, 0}, 23}, {{0x20, 0x01, 0x0d, 0xb8}, 32}, {{0x3f, 0xff, 0}, 20}};
+    static const struct prefix global = {{0x20}, 3}, nat64 = {{0, 0x64, 0xff, 0x9b}, 96},
+                               six_to_four = {{0x20, 0x02}, 16};
+    struct addr plain = *a;
+    addr_unmap(&plain);
+    if (plain.u.sa.sa_family == AF_INET)
+        return ipv4_is_public((const uint8_t *)&plain.u.v4.sin_addr);
+    const uint8_t *ip = plain.u.v6.sin6_addr.s6_addr;
+    if (plain.u.sa.sa_family != AF_INET6)
+        return false;
+    if (in_prefixes(ip, &nat64, 1))
+        return ipv4_is_public(ip + 12);
+    if (in_prefixes(ip, &six_to_four, 1))
+        return ipv4_is_public(ip + 2);
+    return in_prefixes(ip, &global, 1) && !in_prefixes(ip, special, sizeof special / sizeof *special);
+}
+
 bool addr_eq(const struct addr *a, const struct addr *b) {
     if (a->u.sa.sa_family != b->u.sa.sa_family)
         return false;

@@ -37,6 +37,10 @@ void addr_map(struct addr *a);
 void addr_network(struct addr *a);
 bool addr_is_set(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
+/* A unicast address of the internet at large. Not: loopback, private and shared networks, link-local (where clouds have
+ * their metadata), unique local, and what else the IANA registries of special-purpose addresses (RFC 6890) keep off it;
+ * nor IPv6 addresses in which such an IPv4 address is. */
+bool addr_is_public(const struct addr *a);
 bool addr_eq(const struct addr *a, const struct addr *b); /* family, address and port */
 uint32_t addr_hash(const struct addr *a, uint32_t seed);
 uint16_t addr_port(const struct addr *a);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/httpd.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -25,6 +24,10 @@
 #define PING_S             20       /* a WebSocket that is silent for so long is asked, */
 #define WS_USER_TIMEOUT_MS 5000
 #define PING_HANGUP_S      40 /* and given up after this */
+#define STREAM_SEND_BYTES                                                                                              \
+    131072 /* of a stream in the kernel; a reader that is behind by more is for its writer to judge */
+#define STREAM_CHUNK_BYTES 20480 /* a writer's 16 KiB, and the last thing that it appends */
+#define STREAM_TIMEOUT_MS  60000 /* for a stream's reader to acknowledge what was sent */
 
 struct message {
     struct message *next;
@@ -46,6 +49,9 @@ struct exchange {
     size_t head_len;
     uint8_t *out; /* LWS_PRE bytes, then the reply's body */
     size_t out_len;
+    const struct httpd_stream_ops *stream; /* NULL: a reply with an end */
+    void *stream_arg;
+    bool stream_ends;
 };
 
 struct websocket {
@@ -95,6 +101,8 @@ static const struct {
                {WSI_TOKEN_DELETE_URI, "DELETE"}, {WSI_TOKEN_PATCH_URI, "PATCH"}, {WSI_TOKEN_OPTIONS_URI, "OPTIONS"},
                {WSI_TOKEN_HEAD_URI, "HEAD"}};
 
+static const uint8_t no_bytes[LWS_PRE]; /* that libwebsockets writes its own before ours into */
+
 static struct httpd *httpd_of(struct lws *wsi) {
     return lws_context_user(lws_get_context(wsi));
 }
@@ -105,6 +113,9 @@ static void exchange_drop(struct httpd *h, struct session *s) {
     struct exchange *x = slots_get(h->exchanges, s->id);
     if (!x)
         return;
+    const struct httpd_stream_ops *stream = x->stream;
+    void *stream_arg = x->stream_arg;
+    http_id id = s->id;
     for (size_t i = 0; i < sizeof x->values / sizeof *x->values; i++) {
         if (x->values[i])
             lws_explicit_bzero(x->values[i], strlen(x->values[i])); /* credentials */
@@ -116,6 +127,8 @@ static void exchange_drop(struct httpd *h, struct session *s) {
     buf_wipe(&x->body);
     slots_release(h->exchanges, s->id);
     s->id = 0;
+    if (stream)
+        stream->closed(id, stream_arg);
 }
 
 /* A copy of a header's value; NULL when absent, *bad when longer than we take. */
@@ -227,10 +240,37 @@ static int on_body_complete(struct httpd *h, struct session *s) {
     return 0;
 }
 
+/* What libwebsockets could not write at once it keeps, and is writable again when that has left. */
+static int on_stream_writable(struct httpd *h, struct lws *wsi, struct session *s) {
+    struct exchange *x = slots_get(h->exchanges, s->id);
+    struct buf out = {0};
+    if (!x->headers_sent) {
+        x->headers_sent = true;
+        if (lws_write(wsi, x->head + LWS_PRE, x->head_len, LWS_WRITE_HTTP_HEADERS) < 0)
+            return -1;
+        lws_http_mark_sse(wsi); /* no time-out, and the request's headers are given back */
+        lws_callback_on_writable(wsi);
+        return strcmp(x->method, "HEAD") == 0 ? -1 : 0;
+    }
+    buf_reserve(&out, LWS_PRE + STREAM_CHUNK_BYTES);
+    buf_add(&out, no_bytes, LWS_PRE);
+    x->stream->writable(s->id, &out, x->stream_arg);
+    size_t len = out.len > LWS_PRE ? out.len - LWS_PRE : 0;
+    int err = out.oom || (len == 0 && x->stream_ends) ? -1 : 0;
+    if (err == 0 && len > 0) {
+        err = lws_write(wsi, (uint8_t *)out.p + LWS_PRE, len, LWS_WRITE_HTTP) < 0 ? -1 : 0;
+        lws_callback_on_writable(wsi);
+    }
+    buf_free(&out);
+    return err;
+}
+
 static int on_http_writable(struct httpd *h, struct lws *wsi, struct session *s) {
     struct exchange *x = slots_get(h->exchanges, s->id);
     if (!x || !x->replied)
         return 0;
+    if (x->stream)
+        return on_stream_writable(h, wsi, s);
     if (!x->headers_sent) {
         x->headers_sent = true;
         if (lws_write(wsi, x->head + LWS_PRE, x->head_len,
@@ -265,7 +305,7 @@ static int build_head(struct exchange *x, int status, const char *content_type, 
         return E_FULL;
     if (content_type && add_header(x->wsi, "content-type", content_type, &at, end))
         return E_FULL;
-    if (status != 204 && lws_add_http_header_content_length(x->wsi, len, &at, end))
+    if (status != 204 && !x->stream && lws_add_http_header_content_length(x->wsi, len, &at, end))
         return E_FULL;
     if (x->close_after && add_header(x->wsi, "connection", "close", &at, end))
         return E_FULL;
@@ -299,6 +339,51 @@ void httpd_reply(struct httpd *h, http_id id, int status, const char *content_ty
         return;
     }
     lws_callback_on_writable(x->wsi);
+}
+
+int httpd_stream(struct httpd *h, http_id id, const char *content_type, const struct http_header *headers,
+                 size_t header_count, const struct httpd_stream_ops *ops, void *arg) {
+    struct exchange *x = slots_get(h->exchanges, id);
+    int send_bytes = STREAM_SEND_BYTES, timeout = STREAM_TIMEOUT_MS;
+    if (!x || x->replied || h->closing)
+        return E_NOTFOUND;
+    x->stream = ops;
+    x->stream_arg = arg;
+    x->close_after = true; /* its end is the connection's */
+    if (build_head(x, 200, content_type, 0, headers, header_count) != 0) {
+        x->stream = NULL;
+        return E_NOMEM;
+    }
+    setsockopt(lws_get_socket_fd(x->wsi), SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
+    setsockopt(lws_get_socket_fd(x->wsi), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+    x->replied = true;
+    lws_callback_on_writable(x->wsi);
+    return 0;
+}
+
+static struct exchange *stream_of(const struct httpd *h, http_id id) {
+    struct exchange *x = slots_get(h->exchanges, id);
+    return x && x->stream && !h->closing ? x : NULL;
+}
+
+void httpd_stream_wake(struct httpd *h, http_id id) {
+    struct exchange *x = stream_of(h, id);
+    if (x)
+        lws_callback_on_writable(x->wsi);
+}
+
+void httpd_stream_end(struct httpd *h, http_id id) {
+    struct exchange *x = stream_of(h, id);
+    if (!x)
+        return;
+    x->stream_ends = true;
+    lws_callback_on_writable(x->wsi);
+}
+
+void httpd_stream_cut(struct httpd *h, http_id id) {
+    struct exchange *x = stream_of(h, id);
+    if (x)
+        lws_set_timeout(x->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC);
 }
 
 /* Without a descriptor left, accept() would fail at once again and again. Numbers are given out from the lowest, so a

@@ -6,6 +6,7 @@
 #define BASE_HTTPD_H
 
 #include "base/addr.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/slots.h"
 
@@ -70,6 +71,23 @@ const struct addr *httpd_address(const struct httpd *h);
 /* Exactly one reply for each request. body is copied. */
 void httpd_reply(struct httpd *h, http_id id, int status, const char *content_type, const void *body, size_t len,
                  const struct http_header *headers, size_t header_count);
+
+/* A reply without an end, sent as the connection takes it. id stays good until `closed`. */
+struct httpd_stream_ops {
+    /* The connection takes more: append to out, best some 16 KiB. Nothing appended: it waits for httpd_stream_wake. */
+    void (*writable)(http_id id, struct buf *out, void *arg);
+    void (*closed)(http_id id, void *arg); /* once, for whatever reason; id is stale then */
+};
+/* In place of httpd_reply, with status 200: writable comes as soon as the head has left. A HEAD request gets the head,
+ * and `closed`. ops and arg are kept. Returns 0, or E_NOTFOUND for a stale id, E_NOMEM (no callback then). */
+int httpd_stream(struct httpd *h, http_id id, const char *content_type, const struct http_header *headers,
+                 size_t header_count, const struct httpd_stream_ops *ops, void *arg);
+/* There is something to write. Stale ids are ignored. */
+void httpd_stream_wake(struct httpd *h, http_id id);
+/* Close once `writable` has nothing more to append. */
+void httpd_stream_end(struct httpd *h, http_id id);
+/* Close at once, with what is unsent; from any callback but the stream's own. */
+void httpd_stream_cut(struct httpd *h, http_id id);
 
 /* Queue one message. Returns 0, E_NOTFOUND for a stale id, E_FULL (the connection is then closed), E_NOMEM. */
 int httpd_ws_send(struct httpd *h, ws_id id, const void *p, size_t len, bool binary);

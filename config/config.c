@@ -126,6 +126,23 @@ static int complete_media(struct config_media *m, const char *folder) {
     return number_ptr_default(&m->hold_ms, HOLD_DEFAULT_MS);
 }
 
+static int complete_webhook(struct config_webhook *w, const char *folder) {
+    static const unsigned retry_s[] = {5, 30, 120, 600, 3600, 21600, 86400};
+    text_default(&w->name, w->url);
+    text_default(&w->tenant, "default");
+    text_default(&w->ca_file, "");
+    resolve(&w->ca_file, folder);
+    resolve(&w->secret_file, folder);
+    if (w->retry_s)
+        return 0;
+    w->retry_s = malloc(sizeof retry_s);
+    if (!w->retry_s)
+        return E_NOMEM;
+    memcpy(w->retry_s, retry_s, sizeof retry_s);
+    w->retry_s_count = sizeof retry_s / sizeof *retry_s;
+    return 0;
+}
+
 static int complete(struct config *c, const char *folder) {
     text_default(&c->listen.api, c->listen.tls ? "0.0.0.0:8443" : "127.0.0.1:8080");
     text_default(&c->listen.public_url, "");
@@ -147,7 +164,8 @@ static int complete(struct config *c, const char *folder) {
         if (complete_route(&c->routes[i]) != 0)
             return E_NOMEM;
     for (unsigned i = 0; i < c->webhooks_count; i++)
-        resolve(&c->webhooks[i].secret_file, folder);
+        if (complete_webhook(&c->webhooks[i], folder) != 0)
+            return E_NOMEM;
     text_default(&c->cluster.node, "a");
     text_default(&c->cluster.redis_url, "");
     text_default(&c->user, "");

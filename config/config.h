@@ -122,9 +122,14 @@ struct config_route {
 };
 
 struct config_webhook {
-    char *url, *secret_file;
-    char **events;
+    char *name; /* its URL when not given */
+    char *url, *secret_file, *tenant;
+    char *ca_file; /* "": the system's trust store */
+    char **events; /* patterns; none: all */
     unsigned events_count;
+    bool allow_private;
+    unsigned *retry_s; /* never NULL after loading */
+    unsigned retry_s_count;
 };
 
 struct config_log {

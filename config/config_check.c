@@ -13,6 +13,9 @@
 #define RING_CONNECTIONS_MAX 4
 #define ROTATE_MAX_S         (28U * 86400U) /* a generated certificate is good for 29 days */
 
+#define WEBHOOK_NAME_MAX 200
+#define RETRY_MAX_S      (24U * 3600U)
+
 static int check_secret(const struct config_doc *d, const char *path, const char *file, struct err_text *et) {
     struct err_text why = {""};
     char *p = NULL;
@@ -221,9 +224,37 @@ static int check_seal(const struct config *c, const struct config_doc *d, struct
     return err == 0 ? 0 : config_doc_say(d, et, err, "store.seal_key_file", "%s", why.s);
 }
 
+static int check_webhooks(const struct config *c, const struct config_doc *d, struct err_text *et) {
+    char path[CONFIG_PATH_BYTES];
+    for (unsigned i = 0; i < c->webhooks_count; i++) {
+        const struct config_webhook *w = &c->webhooks[i];
+        snprintf(path, sizeof path, "webhooks[%u].url", i);
+        if (strncmp(w->url, "https://", 8) != 0 || !w->url[8])
+            return config_doc_say(d, et, E_INVAL, path, "\"%s\" does not begin with https://", w->url);
+        snprintf(path, sizeof path, "webhooks[%u].name", i);
+        if (!w->name[0] || strlen(w->name) > WEBHOOK_NAME_MAX)
+            return config_doc_say(d, et, E_INVAL, path, "1 to %d characters are needed", WEBHOOK_NAME_MAX);
+        for (unsigned k = 0; k < i; k++)
+            if (strcmp(w->name, c->webhooks[k].name) == 0)
+                return config_doc_say(d, et, E_CONFLICT, path,
+                                      "another webhook has the name \"%s\" (the URL is the name when none is given)",
+                                      w->name);
+        snprintf(path, sizeof path, "webhooks[%u].retry_s", i);
+        for (unsigned k = 0; k < w->retry_s_count; k++)
+            if (w->retry_s[k] < 1 || w->retry_s[k] > RETRY_MAX_S)
+                return config_doc_say(d, et, E_INVAL, path, "%u; seconds from 1 to %u are expected", w->retry_s[k],
+                                      RETRY_MAX_S);
+        snprintf(path, sizeof path, "webhooks[%u].secret_file", i);
+        int err = check_secret(d, path, w->secret_file, et);
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
 int config_check(const struct config *c, const struct config_doc *d, struct err_text *et) {
-    int (*const checks[])(const struct config *, const struct config_doc *,
-                          struct err_text *) = {check_listen, check_media, check_tokens, check_apps, check_routes};
+    int (*const checks[])(const struct config *, const struct config_doc *, struct err_text *) = {
+        check_listen, check_media, check_tokens, check_apps, check_routes, check_webhooks};
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         int err = checks[i](c, d, et);
         if (err != 0)

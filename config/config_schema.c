@@ -126,9 +126,17 @@ static const cyaml_schema_field_t route[] = {
     CYAML_FIELD_END};
 static const cyaml_schema_value_t route_item = {CYAML_VALUE_MAPPING(NEED, struct config_route, route)};
 
+static const cyaml_schema_value_t retry_item = {CYAML_VALUE_UINT(NEED, unsigned)};
 static const cyaml_schema_field_t webhook[] = {
-    TEXT("url", NEED, config_webhook, url), TEXT("secret_file", NEED, config_webhook, secret_file),
-    CYAML_FIELD_SEQUENCE("events", OPT | PTR, struct config_webhook, events, &text_item, 0, 64), CYAML_FIELD_END};
+    TEXT("name", OPT, config_webhook, name),
+    TEXT("url", NEED, config_webhook, url),
+    TEXT("secret_file", NEED, config_webhook, secret_file),
+    TEXT("tenant", OPT, config_webhook, tenant),
+    TEXT("ca_file", OPT, config_webhook, ca_file),
+    CYAML_FIELD_SEQUENCE("events", OPT | PTR, struct config_webhook, events, &text_item, 0, 64),
+    CYAML_FIELD_BOOL("allow_private", OPT, struct config_webhook, allow_private),
+    CYAML_FIELD_SEQUENCE("retry_s", OPT | PTR, struct config_webhook, retry_s, &retry_item, 1, 16),
+    CYAML_FIELD_END};
 static const cyaml_schema_value_t webhook_item = {CYAML_VALUE_MAPPING(NEED, struct config_webhook, webhook)};
 
 static const cyaml_schema_field_t log_fields[] = {

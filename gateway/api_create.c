@@ -113,6 +113,10 @@ static void store_new(struct call *c, const struct http_request *r, char *respon
         row.body_hash = i->body_hash;
         row.created_ms = i->created_ms;
     }
+    events_add(cs->d.events, EVENT_CALL_RINGING, c->tenant,
+               json_pack("{s:s,s:s,s:s,s:{s:s,s:s},s:b,s:i}", "call", c->id, "callee", c->callee, "state",
+                         call_state_name(c->fsm.state), "caller", "handle", c->handle, "name", c->name, "video",
+                         c->video, "devices", (int)c->device_count));
     call_store(c, i ? &row : NULL, on_stored, k);
 }
 

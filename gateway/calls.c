@@ -178,7 +178,18 @@ static void ended(struct call *c) {
     metric_set(cs->m_live, (int64_t)--cs->live_count);
 }
 
+/* What all events of a call have, and who is meant where it is about one phone. */
+static void tell(const struct call *c, enum event_type type, const char *device) {
+    const char *reason = call_reason_name(c->fsm.reason);
+    events_add(c->owner->d.events, type, c->tenant,
+               json_pack("{s:s,s:s,s:s,s:s*,s:s*}", "call", c->id, "callee", c->callee, "state",
+                         call_state_name(c->fsm.state), "device", *device ? device : NULL, "reason",
+                         *reason ? reason : NULL));
+}
+
 static void state_changed(struct call *c) {
+    static const enum event_type types[CALL_STATES] = {
+        [CALL_ANSWERED] = EVENT_CALL_ANSWERED, [CALL_ACTIVE] = EVENT_CALL_ACTIVE, [CALL_ENDED] = EVENT_CALL_ENDED};
     const char *by = c->fsm.winner >= 0 ? c->devices[c->fsm.winner].id : "";
     switch (c->fsm.state) {
     case CALL_ANSWERED:
@@ -198,6 +209,7 @@ static void state_changed(struct call *c) {
     log_info("call", log_s("call", c->id), log_s("state", call_state_name(c->fsm.state)), log_s("device", by),
              log_s("reason", call_reason_name(c->fsm.reason)));
     count_state(c);
+    tell(c, types[c->fsm.state], by);
     call_store(c, NULL, NULL, NULL);
 }
 

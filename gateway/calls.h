@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "dtls/media.h"
 #include "gateway/devices.h"
+#include "gateway/events.h"
 #include "gateway/http.h"
 #include "gateway/push_service.h"
 #include "gateway/store.h"
@@ -26,6 +27,7 @@ struct calls_deps {
     struct media *media;
     struct metrics *metrics;
     struct push_service *pushes;
+    struct events *events; /* NULL: nobody wants to know */
 };
 
 int calls_new(struct calls **cp, const struct calls_deps *deps);

@@ -25,6 +25,9 @@ static void outcome_decided(struct call *c, const struct call_device *d) {
     log_info("push outcome", log_s("call", c->id), log_s("device", d->id),
              log_s("outcome", ledger_outcome_name(d->ledger.outcome)), log_b("predicted", ledger_predicted(&d->ledger)),
              log_i("observed", d->ledger.observed));
+    events_add(c->owner->d.events, EVENT_PUSH_OUTCOME, c->tenant,
+               json_pack("{s:s,s:s,s:s,s:s}", "call", c->id, "device", d->id, "push", d->push, "outcome",
+                         ledger_outcome_name(d->ledger.outcome)));
 }
 
 void call_ledger_tick(struct call *c, uint64_t wall_ms) {
@@ -55,6 +58,14 @@ static json_t *result_fields(const struct call_device *d, const struct apns_resu
                                   : "");
 }
 
+/* status 0: APNs has not answered, or was not asked. */
+static void tell_result(const struct call *c, const struct call_device *d, bool accepted) {
+    events_add(c->owner->d.events, accepted ? EVENT_PUSH_ACCEPTED : EVENT_PUSH_REJECTED, c->tenant,
+               json_pack("{s:s,s:s,s:s,s:s,s:i,s:s}", "call", c->id, "device", d->id, "push", d->push, "push_state",
+                         push_state_name(d->push_state), "apns_status", d->ledger.status, "apns_reason",
+                         d->ledger.reason));
+}
+
 static void note_result(struct call *c, struct call_device *d, const struct apns_result *r) {
     struct ledger *l = &d->ledger;
     l->status = r->status;
@@ -67,6 +78,7 @@ static void note_result(struct call *c, struct call_device *d, const struct apns
         metric_observe_us(c->owner->m_pushed, r->written_us - c->request_us);
     }
     call_note(c, r->answered_us, l->accepted ? "push_accepted" : "push_rejected", result_fields(d, r));
+    tell_result(c, d, l->accepted);
     log_at(l->accepted ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "push result", log_s("call", c->id), log_s("device", d->id),
            log_s("push", d->push), log_i("status", r->status), log_s("reason", r->reason),
            log_s("error", r->err ? err_str(r->err) : ""));
@@ -226,6 +238,7 @@ void call_push(struct call *c, unsigned device) {
     call_note(c, 0, "push_rejected",
               json_pack("{s:s,s:s,s:i,s:s}", "device", d->id, "push", d->push, "status", 0, "reason", et.s));
     log_warn("push not made", log_s("call", c->id), log_s("device", d->id), log_s("detail", et.s));
+    tell_result(c, d, false);
     call_store_push(c, device, NULL, NULL);
     call_step(c, CALL_IN_PUSH_REJECTED, device);
 }
@@ -265,6 +278,10 @@ int call_receipt(struct call *c, unsigned device, const struct receipt *r) {
         call_note(c, 0, "receipt",
                   json_pack("{s:s,s:s,s:o,s:s}", "device", d->id, "push", d->push, "must_report",
                             observed_json(l->observed), "app_state", r->app_state));
+        events_add(c->owner->d.events, EVENT_RECEIPT, c->tenant,
+                   json_pack("{s:s,s:s,s:s,s:o,s:s,s:s}", "call", c->id, "device", d->id, "push", d->push,
+                             "must_report", observed_json(l->observed), "app_state", r->app_state, "reported",
+                             l->reported));
     }
     if (!reported && l->reported_ms)
         call_note(c, 0, "reported", json_pack("{s:s,s:s}", "device", d->id, "reported", l->reported));

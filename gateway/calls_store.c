@@ -142,6 +142,9 @@ void calls_load_call(struct calls *cs, const struct call_row *row) {
     ended.ended_ms = now_ms;
     ended.doc = doc_text ? doc_text : row->doc;
     ended.timeline = timeline_text ? timeline_text : row->timeline;
+    events_add(cs->d.events, EVENT_CALL_ENDED, row->tenant,
+               json_pack("{s:s,s:s,s:s,s:s}", "call", row->id, "callee", row->callee, "state", "ended", "reason",
+                         call_reason_name(CALL_ERROR)));
     if (store_call_put(cs->d.store, &ended, NULL, NULL, NULL) != 0)
         log_error("nothing stored", log_s("call", row->id));
     log_warn("call", log_s("call", row->id), log_s("state", "ended"), log_s("reason", "error"),
@@ -157,6 +160,9 @@ void calls_load_push(struct calls *cs, const struct push_row *row) {
     struct push_row closed = *row;
     closed.outcome =
         ledger_outcome_name(row->receipt_ms == 0 && row->received_ms == 0 ? LEDGER_SILENT : LEDGER_VIOLATED);
+    events_add(cs->d.events, EVENT_PUSH_OUTCOME, row->tenant,
+               json_pack("{s:s,s:s,s:s,s:s}", "call", row->call, "device", row->device, "push", row->id, "outcome",
+                         closed.outcome));
     if (store_push_put(cs->d.store, &closed, NULL, NULL) != 0)
         log_error("nothing stored", log_s("call", row->call), log_s("push", row->id));
 }

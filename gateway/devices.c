@@ -39,6 +39,7 @@ struct entry {
 
 struct devices {
     struct store *store;
+    struct events *events; /* NULL: nobody wants to know */
     struct entry *entries;
     struct group *users, *ids;
 };
@@ -82,6 +83,10 @@ int devices_new(struct devices **dp, struct store *store) {
     d->store = store;
     *dp = d;
     return 0;
+}
+
+void devices_attach_events(struct devices *d, struct events *events) {
+    d->events = events;
 }
 
 /* Groups */
@@ -252,10 +257,30 @@ static int submit(struct devices *d, struct entry *e, const struct device *dev, 
     return 0;
 }
 
+static void tell_one(struct devices *d, enum event_type type, const struct device *dev) {
+    events_add(d->events, type, dev->tenant,
+               json_pack("{s:s,s:s,s:s,s:s,s:s}", "device", dev->id, "user", dev->user, "app", dev->app, "health",
+                         device_health_name(dev->health), "health_reason", dev->health_reason));
+}
+
+/* Before the change is asked of the store. was NULL: it is new; dev NULL: it goes. */
+static void tell(struct devices *d, const struct device *dev, const struct device *was) {
+    if (!dev)
+        tell_one(d, EVENT_DEVICE_DELETED, was);
+    else if (!was)
+        tell_one(d, EVENT_DEVICE_REGISTERED, dev);
+    else if (dev->updated_ms != was->updated_ms)
+        tell_one(d, EVENT_DEVICE_UPDATED, dev);
+    if (dev && was && dev->health != was->health)
+        tell_one(d, EVENT_DEVICE_HEALTH, dev);
+}
+
 static int change(struct devices *d, struct entry *e, const struct device *dev, const struct change *done) {
     struct device before = e->dev;
     bool gone = e->gone;
     int err = put(d, e, dev);
+    if (err == 0)
+        tell(d, dev, gone ? NULL : &before);
     if (err == 0 && (err = submit(d, e, dev, &before, done)) != 0) {
         put(d, e, &before);
         e->gone = gone;
@@ -276,6 +301,8 @@ int devices_put(struct devices *d, const struct device *dev, store_done_cb cb, v
     if (e)
         return change(d, e, dev, &done);
     e = entry_new(d, dev);
+    if (e)
+        tell(d, dev, NULL);
     int err = e ? submit(d, e, dev, NULL, &done) : E_NOMEM;
     if (e && err != 0)
         entry_free(d, e);
@@ -285,6 +312,8 @@ int devices_put(struct devices *d, const struct device *dev, store_done_cb cb, v
 int devices_delete(struct devices *d, const char *tenant, const char *id, store_done_cb cb, void *arg) {
     struct entry *e = find(d, tenant, id);
     const struct change done = {.cb = cb, .arg = arg};
+    if (e)
+        tell(d, NULL, &e->dev);
     int err = e ? submit(d, e, NULL, &e->dev, &done) : E_NOTFOUND;
     if (err == 0)
         e->gone = true;

@@ -4,9 +4,12 @@
 #define GATEWAY_DEVICES_PRIV_H
 
 #include "gateway/devices.h"
+#include "gateway/events.h"
 #include "gateway/store.h"
 
 int devices_new(struct devices **dp, struct store *store);
+/* Changes are told there from now on. */
+void devices_attach_events(struct devices *d, struct events *events);
 struct devices *devices_free(struct devices *d);
 /* From the store, at start. */
 void devices_load(struct devices *d, const struct device *dev);

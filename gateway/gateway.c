@@ -4,8 +4,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/api_devices.h"
+#include "gateway/api_events.h"
 #include "gateway/api_reports.h"
 #include "gateway/api_system.h"
+#include "gateway/api_webhooks.h"
 #include "gateway/calls.h"
 #include "gateway/privileges.h"
 #include "gateway/push_service.h"
@@ -23,7 +25,7 @@
 #define OPEN_FILES       66560  /* connections that base/httpd takes, and some */
 #define RETENTION_MIN_MS 120000 /* an ended call is answered for at least so long */
 
-enum { API_CALLS, API_WHIP, API_DEVICES, API_REPORTS, API_SYSTEM, APIS };
+enum { API_CALLS, API_WHIP, API_DEVICES, API_REPORTS, API_EVENTS, API_WEBHOOKS, API_SYSTEM, APIS };
 
 struct gateway {
     const struct config *cfg;
@@ -33,6 +35,8 @@ struct gateway {
     char srtp_profiles[128]; /* in OpenSSL's list syntax */
     struct metrics *metrics;
     struct store *store;
+    struct events *events;
+    struct webhooks *webhooks;
     struct devices *devices;
     struct ringback *ringback; /* NULL: none */
     struct media *media;
@@ -43,6 +47,8 @@ struct gateway {
     struct http_api apis[APIS];
     struct api_devices api_devices;
     struct api_reports api_reports;
+    struct api_events api_events;
+    struct api_webhooks api_webhooks;
     struct api_system api_system;
     uint64_t drain_until_ms;
     bool ending;
@@ -97,8 +103,19 @@ static void close_http(uv_timer_t *t) {
         drain_pushes(g);
 }
 
+/* The last events are stored and on their way to their listeners. */
+static void close_events(struct gateway *g) {
+    if (g->store)
+        store_sync(g->store);
+    if (g->webhooks)
+        webhooks_close(g->webhooks);
+    if (g->events)
+        events_close(g->events);
+}
+
 static void on_calls_closed(void *arg) {
     struct gateway *g = arg;
+    close_events(g);
     uv_timer_start(&g->drain, close_http, g->http ? FAREWELL_MS : 0, 0);
 }
 
@@ -207,7 +224,8 @@ static int start_calls(struct gateway *g, struct err_text *et) {
                               .devices = g->devices,
                               .media = g->media,
                               .metrics = g->metrics,
-                              .pushes = g->pushes};
+                              .pushes = g->pushes,
+                              .events = g->events};
     int err = calls_new(&g->calls, &deps);
     return err == 0 ? 0 : err_say(et, err, "the calls could not be set up: %s", err_str(err));
 }
@@ -232,6 +250,19 @@ static void load_sealed(const struct sealed_row *row, void *arg) {
     push_service_load(((struct gateway *)arg)->pushes, row);
 }
 
+static int start_events(struct gateway *g, struct err_text *et) {
+    int err = events_new(&g->events, &g->loop, g->store, g->metrics, et);
+    if (err != 0)
+        return err;
+    struct webhooks_deps deps = {&g->loop, g->store, g->metrics, events_source(g->events)};
+    devices_attach_events(g->devices, g->events);
+    err = webhooks_new(&g->webhooks, &deps);
+    if (err != 0)
+        return err_say(et, err, "the webhooks could not be set up: %s", err_str(err));
+    events_attach_webhooks(g->events, g->webhooks);
+    return webhooks_load(g->webhooks, g->cfg, et);
+}
+
 static int start_store(struct gateway *g, struct err_text *et) {
     int err = store_open(&g->store, &g->loop, g->cfg->store.url, et);
     if (err == 0 && devices_new(&g->devices, g->store) != 0)
@@ -250,6 +281,8 @@ static int start_http(struct gateway *g, struct err_text *et) {
     g->apis[API_WHIP] = (struct http_api){whip_routes, whip_route_count, g->calls};
     g->apis[API_DEVICES] = (struct http_api){api_devices_routes, api_devices_route_count, &g->api_devices};
     g->apis[API_REPORTS] = (struct http_api){api_reports_routes, api_reports_route_count, &g->api_reports};
+    g->apis[API_EVENTS] = (struct http_api){api_events_routes, api_events_route_count, &g->api_events};
+    g->apis[API_WEBHOOKS] = (struct http_api){api_webhooks_routes, api_webhooks_route_count, &g->api_webhooks};
     g->apis[API_SYSTEM] = (struct http_api){api_system_routes, api_system_route_count, &g->api_system};
     struct http_config hc = {.loop = &g->loop,
                              .config = g->cfg,
@@ -262,8 +295,11 @@ static int start_http(struct gateway *g, struct err_text *et) {
     if (err != 0)
         return err;
     calls_attach_http(g->calls, g->http);
+    events_attach_http(g->events, g->http);
     g->api_devices = (struct api_devices){g->http, g->devices, g->cfg};
     g->api_reports = (struct api_reports){g->http, g->store};
+    g->api_events = (struct api_events){g->http, g->events};
+    g->api_webhooks = (struct api_webhooks){g->http, g->store, g->webhooks};
     g->api_system = (struct api_system){
         .http = g->http, .metrics = g->metrics, .store = g->store, .media = g->media, .pushes = g->pushes};
     return 0;
@@ -293,6 +329,8 @@ static int start(struct gateway *g, struct err_text *et) {
         err = privileges_drop(g->cfg->user, et);
     if (err == 0)
         err = start_store(g, et);
+    if (err == 0)
+        err = start_events(g, et);
     if (err == 0)
         err = start_calls(g, et);
     if (err == 0)
@@ -356,6 +394,8 @@ int gateway_run(const struct config *cfg, const char *ready_file, struct err_tex
     media_stop(g.media);
     ringback_free(g.ringback);
     devices_free(g.devices);
+    webhooks_free(g.webhooks);
+    events_free(g.events);
     seal_free(g.seal);
     metrics_free(g.metrics);
     uv_loop_close(&g.loop);

@@ -46,18 +46,25 @@ static const char *status_title(int status) {
 
 /* Replies */
 
+static const struct http_header always[] = {{"cache-control", "no-store"}, {"x-content-type-options", "nosniff"}};
+#define ALWAYS (sizeof always / sizeof *always)
+
+static void count_reply(struct http *h, int status) {
+    char labels[32];
+    snprintf(labels, sizeof labels, "status=\"%d\"", status);
+    metric_add(metrics_counter(h->cfg.metrics, "wakegate_http_requests_total", "API requests by status.", labels), 1);
+}
+
 void http_reply(struct http *h, http_id id, int status, const char *content_type, const void *body, size_t len,
                 const struct http_header *more, size_t more_count) {
-    char labels[32];
-    struct http_header headers[HTTPD_HEADERS_MAX] = {{"cache-control", "no-store"},
-                                                     {"x-content-type-options", "nosniff"}};
-    size_t n = 2;
+    struct http_header headers[HTTPD_HEADERS_MAX];
+    size_t n = ALWAYS;
+    memcpy(headers, always, sizeof always);
     if (status == 401)
         headers[n++] = (struct http_header){"www-authenticate", "Bearer"};
     for (size_t i = 0; i < more_count && n < HTTPD_HEADERS_MAX; i++)
         headers[n++] = more[i];
-    snprintf(labels, sizeof labels, "status=\"%d\"", status);
-    metric_add(metrics_counter(h->cfg.metrics, "wakegate_http_requests_total", "API requests by status.", labels), 1);
+    count_reply(h, status);
     httpd_reply(h->httpd, id, status, len ? content_type : NULL, body, len, headers, n);
 }
 
@@ -139,6 +146,25 @@ json_t *http_json_body(struct http *h, const struct http_request *r) {
     return NULL;
 }
 
+int http_stream(struct http *h, http_id id, const char *content_type, const struct httpd_stream_ops *ops, void *arg) {
+    int err = httpd_stream(h->httpd, id, content_type, always, ALWAYS, ops, arg);
+    if (err == 0)
+        count_reply(h, 200);
+    return err;
+}
+
+void http_stream_wake(struct http *h, http_id id) {
+    httpd_stream_wake(h->httpd, id);
+}
+
+void http_stream_end(struct http *h, http_id id) {
+    httpd_stream_end(h->httpd, id);
+}
+
+void http_stream_cut(struct http *h, http_id id) {
+    httpd_stream_cut(h->httpd, id);
+}
+
 int ws_send_text(struct http *h, ws_id id, const char *p, size_t len) {
     return httpd_ws_send(h->httpd, id, p, len, false);
 }
@@ -210,9 +236,13 @@ static bool authenticate(struct http *h, const struct http_route *route, struct 
         return false;
     }
     if (!(t->scopes & route->scope)) {
+        char scopes[32] = "";
+        for (unsigned bit = 1; bit <= route->scope; bit <<= 1)
+            if (route->scope & bit)
+                snprintf(scopes + strlen(scopes), sizeof scopes - strlen(scopes), "%s%s", *scopes ? " or " : "",
+                         config_scope_name(bit));
         http_problem(h, r->id, 403, "forbidden", "authorization",
-                     "the token \"%s\" does not have the scope %s, which this needs", t->name,
-                     config_scope_name(route->scope));
+                     "the token \"%s\" does not have the scope %s, which this needs", t->name, scopes);
         return false;
     }
     return true;

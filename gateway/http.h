@@ -87,6 +87,12 @@ void http_problem(struct http *h, http_id id, int status, const char *type, cons
 
 /* 415 with the media type that is expected, in `header` (accept-post, accept-patch) too. */
 void http_problem_media_type(struct http *h, http_id id, const char *header, const char *expected);
+/* A reply without an end (httpd_stream), with the headers of every reply. Returns as httpd_stream. */
+int http_stream(struct http *h, http_id id, const char *content_type, const struct httpd_stream_ops *ops, void *arg);
+void http_stream_wake(struct http *h, http_id id);
+void http_stream_end(struct http *h, http_id id);
+void http_stream_cut(struct http *h, http_id id);
+
 /* The body's media type is this one, parameters aside. */
 bool http_content_is(const struct http_request *r, const char *media_type);
 

@@ -4,6 +4,7 @@
 #include "base/secret.h"
 #include "gateway/gateway.h"
 #include "gateway/push_doctor.h"
+#include "gateway/webhooks.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -67,6 +68,11 @@ static int cmd_check(const struct options *o) {
         return 1;
     }
     ringback_free(ringback);
+    if (webhooks_check(c, &et) != 0) {
+        fprintf(stderr, "%s: %s\n", o->config, et.s);
+        config_free(c);
+        return 1;
+    }
     printf("%s: good: %u apps, %u routes, %u tokens\n", o->config, c->apps_count, c->routes_count,
            c->auth.tokens_count);
     config_free(c);

@@ -23,6 +23,9 @@ struct store {
 
     /* loop: */
     uv_async_t wake;
+    uv_prepare_t flush;         /* runs while something is held */
+    struct store_request *held; /* for the next write */
+    unsigned handles;
     void (*closed)(void *arg);
     void *closed_arg;
 
@@ -93,7 +96,7 @@ static struct store_request *take_batch(struct store *s) {
     while (!s->queue && !s->stopping)
         wait_for_work(s);
     s->busy = true;
-    for (int n = 0; n < BATCH_MAX && (r = s->queue); n++) {
+    for (int n = 0; (r = s->queue) && (n < BATCH_MAX || r->joined); n++) {
         DL_DELETE(s->queue, r);
         DL_APPEND(batch, r);
     }
@@ -145,11 +148,41 @@ static void on_wake(uv_async_t *async) {
     deliver_answers(async->data);
 }
 
+/* What is held, and r if there is one, as one transaction. */
+static void submit_with_held(struct store *s, struct store_request *r) {
+    struct store_request *all = s->held, *each;
+    s->held = NULL;
+    uv_prepare_stop(&s->flush);
+    if (r)
+        DL_APPEND(all, r);
+    DL_FOREACH(all, each) {
+        each->joined = each != all;
+    }
+    pthread_mutex_lock(&s->lock);
+    DL_CONCAT(s->queue, all);
+    pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void on_flush(uv_prepare_t *flush) {
+    submit_with_held(flush->data, NULL);
+}
+
 int store_submit(struct store *s, struct store_request *r) {
+    if (!r->reads) {
+        submit_with_held(s, r);
+        return 0;
+    }
     pthread_mutex_lock(&s->lock);
     DL_APPEND(s->queue, r);
     pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+int store_hold(struct store *s, struct store_request *r) {
+    DL_APPEND(s->held, r);
+    uv_prepare_start(&s->flush, on_flush);
     return 0;
 }
 
@@ -193,6 +226,10 @@ int store_load(struct store *s, const struct store_load_ops *ops, void *arg, str
     return err == 0 ? 0 : err_say(et, err, "store.url: the database cannot be read: %s", err_str(err));
 }
 
+int store_read_now(struct store *s, enum store_statement statement, struct store_rows *rows) {
+    return store_db_run(s->db, &(struct store_op){.statement = statement}, rows);
+}
+
 int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_text *et) {
     if (strncmp(url, "sqlite:", 7) != 0)
         return err_say(et, E_INVAL, "store.url: \"%s\" is not of the form sqlite:PATH", url);
@@ -209,7 +246,9 @@ int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_t
     pthread_cond_init(&s->work, NULL);
     pthread_cond_init(&s->idle, NULL);
     uv_async_init(loop, &s->wake, on_wake);
-    s->wake.data = s;
+    uv_prepare_init(loop, &s->flush);
+    s->wake.data = s->flush.data = s;
+    s->handles = 2;
     if (pthread_create(&s->thread, NULL, store_main, s) != 0)
         abort(); /* no memory for a thread's stack at start */
     *sp = s;
@@ -218,6 +257,8 @@ int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_t
 
 static void on_closed(uv_handle_t *h) {
     struct store *s = h->data;
+    if (--s->handles > 0)
+        return;
     void (*closed)(void *) = s->closed;
     void *arg = s->closed_arg;
     pthread_mutex_destroy(&s->lock);
@@ -230,6 +271,7 @@ static void on_closed(uv_handle_t *h) {
 void store_sync(struct store *s) {
     bool more = true;
     while (more) {
+        submit_with_held(s, NULL);
         pthread_mutex_lock(&s->lock);
         while (s->queue || s->busy)
             pthread_cond_wait(&s->idle, &s->lock);
@@ -240,6 +282,7 @@ void store_sync(struct store *s) {
 }
 
 void store_close(struct store *s, void (*done)(void *arg), void *arg) {
+    submit_with_held(s, NULL);
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     pthread_cond_signal(&s->work);
@@ -250,6 +293,7 @@ void store_close(struct store *s, void (*done)(void *arg), void *arg) {
     s->closed = done;
     s->closed_arg = arg;
     uv_close((uv_handle_t *)&s->wake, on_closed);
+    uv_close((uv_handle_t *)&s->flush, on_closed);
 }
 
 bool store_ok(const struct store *s) {

@@ -115,7 +115,62 @@ struct sealed_row {
 };
 int store_sealed_put(struct store *s, const struct sealed_row *row, store_done_cb cb, void *arg);
 
-/* Delete calls that ended before this, their pushes, and idempotency keys older than 24 h. */
+/* An event (gateway/events.h). Its id is the writer's, greater than all before it. */
+struct event_row {
+    uint64_t id;
+    const char *tenant, *type;
+    uint64_t at_ms;   /* Unix */
+    const char *data; /* JSON object */
+};
+/* Written in one transaction with the next write that is asked for: the one that the event tells about. Where none
+ * comes before the loop waits again, by itself. Callbacks come in the order of the requests. */
+int store_event_put(struct store *s, const struct event_row *row, store_done_cb cb, void *arg);
+typedef void (*store_events_cb)(int err, const struct event_row *rows, size_t count, void *arg);
+/* A tenant's events after this id, in their order, at most limit. */
+int store_event_list(struct store *s, const char *tenant, uint64_t after, unsigned limit, store_events_cb cb,
+                     void *arg);
+#define STORE_SOURCE_BYTES 16
+struct store_event_state {
+    char source[STORE_SOURCE_BYTES]; /* tells this database's ids from another's */
+    uint64_t last, first;            /* ids: of the latest event there ever was, and of the oldest that is left */
+};
+/* At start, before the loop runs. Blocks. */
+int store_event_state(struct store *s, struct store_event_state *state, struct err_text *et);
+/* The same while it runs: one row, with the oldest id that is left. */
+int store_event_first(struct store *s, store_events_cb cb, void *arg);
+
+/* An event that a webhook has not got yet, or (dead) did not get in all its attempts. */
+struct delivery_row {
+    uint64_t id;
+    const char *webhook;
+    struct event_row event;
+    unsigned attempts;
+    uint64_t tried_ms; /* Unix; 0: never */
+    int status;        /* of the last answer; 0: none */
+    const char *detail;
+};
+#define STORE_DELIVERY_KEEP_MS (14ULL * 24 * 3600 * 1000) /* dead or not, one that is older goes */
+/* With the event, and in its transaction. */
+int store_delivery_put(struct store *s, const char *webhook, uint64_t event, uint64_t now_ms, store_done_cb cb,
+                       void *arg);
+typedef void (*store_deliveries_cb)(int err, const struct delivery_row *rows, size_t count, void *arg);
+/* What is due, the longest waiting first. */
+int store_delivery_due(struct store *s, const char *webhook, uint64_t now_ms, unsigned limit, store_deliveries_cb cb,
+                       void *arg);
+int store_delivery_done(struct store *s, uint64_t id, store_done_cb cb, void *arg);
+/* id, attempts, tried_ms, status and detail of row are taken; dead: no further attempt, else at next_ms. */
+int store_delivery_failed(struct store *s, const struct delivery_row *row, bool dead, uint64_t next_ms,
+                          store_done_cb cb, void *arg);
+/* At start, before the loop runs: how many of each webhook are not dead. Blocks. */
+int store_delivery_counts(struct store *s, void (*each)(const char *webhook, uint64_t count, void *arg), void *arg);
+/* Dead ones of a tenant, the latest first: those before this id (0: all), or this one alone (id not 0). */
+int store_dead_list(struct store *s, const char *tenant, uint64_t before, uint64_t id, unsigned limit,
+                    store_deliveries_cb cb, void *arg);
+int store_dead_retry(struct store *s, uint64_t id, uint64_t now_ms, store_done_cb cb, void *arg);
+int store_dead_delete(struct store *s, uint64_t id, store_done_cb cb, void *arg);
+
+/* Delete calls that ended before this, their pushes, events from before then that no webhook waits for, and idempotency
+ * keys older than 24 h. */
 int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg);
 
 /* At start, before the loop runs: everything that lives in memory. Blocks. */

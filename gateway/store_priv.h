@@ -6,7 +6,7 @@
 #include "gateway/store.h"
 #include "gateway/store_sql.h"
 
-#define OPS_MAX 3
+#define OPS_MAX 5
 
 /* What the loop asks, and what the database thread answers. */
 struct store_request {
@@ -14,6 +14,7 @@ struct store_request {
     struct store_op ops[OPS_MAX];
     size_t op_count;
     bool reads;
+    bool joined; /* in the same transaction as the request before it */
     struct store_rows rows;
     int err;
     void (*deliver)(struct store_request *r);
@@ -21,11 +22,25 @@ struct store_request {
     store_calls_cb calls;
     store_pushes_cb pushes;
     store_report_cb report;
+    store_events_cb events;
+    store_deliveries_cb deliveries;
     void *arg;
 };
 
 /* For the thread; r is its own from now on. Returns 0. */
 int store_submit(struct store *s, struct store_request *r);
+/* The same, together with the next write that is submitted, and in its transaction; by itself when the loop is about to
+ * wait and none came. Returns 0. */
+int store_hold(struct store *s, struct store_request *r);
+
+/* At start, before anything was submitted: the thread waits, and the database is the caller's. */
+int store_read_now(struct store *s, enum store_statement statement, struct store_rows *rows);
+
+struct store_request *store_request_new(store_done_cb done, void *arg);
+struct store_op *store_add_op(struct store_request *r, enum store_statement statement);
+/* A copy that fails for want of memory is written as 0, which no reader of a text column takes for a value. */
+void store_add_text(struct store_op *op, const char *text);
+void store_add_int(struct store_op *op, int64_t i);
 
 /* A row of the table; its texts are the values'. */
 struct device store_row_device(const struct store_value *v);

@@ -11,7 +11,7 @@ static void deliver_done(struct store_request *r) {
         r->done(r->err, r->arg);
 }
 
-static struct store_request *request_new(store_done_cb done, void *arg) {
+struct store_request *store_request_new(store_done_cb done, void *arg) {
     struct store_request *r = calloc(1, sizeof *r);
     if (r) {
         r->deliver = deliver_done;
@@ -21,18 +21,17 @@ static struct store_request *request_new(store_done_cb done, void *arg) {
     return r;
 }
 
-static struct store_op *add_op(struct store_request *r, enum store_statement statement) {
+struct store_op *store_add_op(struct store_request *r, enum store_statement statement) {
     struct store_op *op = &r->ops[r->op_count++];
     op->statement = statement;
     return op;
 }
 
-/* A copy that fails for want of memory is written as 0, which no reader of a text column takes for a value. */
-static void add_text(struct store_op *op, const char *text) {
+void store_add_text(struct store_op *op, const char *text) {
     op->in[op->count++].text = strdup(text ? text : "");
 }
 
-static void add_int(struct store_op *op, int64_t i) {
+void store_add_int(struct store_op *op, int64_t i) {
     op->in[op->count++].i = i;
 }
 
@@ -45,63 +44,63 @@ static void device_values(struct store_op *op, const struct device *d) {
         hex_encode(key, d->sealing_key, sizeof d->sealing_key);
     const char *texts[] = {d->tenant, d->id, d->user, d->app, d->token};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        add_text(op, texts[i]);
-    add_int(op, d->sandbox);
-    add_int(op, d->ui);
-    add_text(op, modes);
-    add_text(op, key);
-    add_text(op, d->app_version);
-    add_text(op, d->os_version);
-    add_text(op, d->secret_hash);
-    add_int(op, d->health);
-    add_text(op, d->health_reason);
-    add_int(op, (int64_t)d->created_ms);
-    add_int(op, (int64_t)d->updated_ms);
-    add_int(op, (int64_t)d->token_updated_ms);
-    add_int(op, (int64_t)d->token_accepted_ms);
-    add_int(op, d->token_refused);
+        store_add_text(op, texts[i]);
+    store_add_int(op, d->sandbox);
+    store_add_int(op, d->ui);
+    store_add_text(op, modes);
+    store_add_text(op, key);
+    store_add_text(op, d->app_version);
+    store_add_text(op, d->os_version);
+    store_add_text(op, d->secret_hash);
+    store_add_int(op, d->health);
+    store_add_text(op, d->health_reason);
+    store_add_int(op, (int64_t)d->created_ms);
+    store_add_int(op, (int64_t)d->updated_ms);
+    store_add_int(op, (int64_t)d->token_updated_ms);
+    store_add_int(op, (int64_t)d->token_accepted_ms);
+    store_add_int(op, d->token_refused);
 }
 
 int store_device_put(struct store *s, const struct device *dev, store_done_cb cb, void *arg) {
-    struct store_request *r = request_new(cb, arg);
+    struct store_request *r = store_request_new(cb, arg);
     if (!r)
         return E_NOMEM;
-    device_values(add_op(r, STORE_DEVICE_PUT), dev);
+    device_values(store_add_op(r, STORE_DEVICE_PUT), dev);
     return store_submit(s, r);
 }
 
 int store_device_delete(struct store *s, const char *tenant, const char *id, store_done_cb cb, void *arg) {
-    struct store_request *r = request_new(cb, arg);
+    struct store_request *r = store_request_new(cb, arg);
     if (!r)
         return E_NOMEM;
-    struct store_op *op = add_op(r, STORE_DEVICE_DELETE);
-    add_text(op, tenant);
-    add_text(op, id);
+    struct store_op *op = store_add_op(r, STORE_DEVICE_DELETE);
+    store_add_text(op, tenant);
+    store_add_text(op, id);
     return store_submit(s, r);
 }
 
 int store_call_put(struct store *s, const struct call_row *row, const struct idempotency_row *idem, store_done_cb cb,
                    void *arg) {
-    struct store_request *r = request_new(cb, arg);
+    struct store_request *r = store_request_new(cb, arg);
     if (!r)
         return E_NOMEM;
-    struct store_op *op = add_op(r, STORE_CALL_PUT);
-    add_text(op, row->id);
-    add_text(op, row->tenant);
-    add_text(op, row->callee);
-    add_text(op, row->state);
-    add_int(op, (int64_t)row->created_ms);
-    add_int(op, (int64_t)row->ended_ms);
-    add_text(op, row->doc);
-    add_text(op, row->timeline);
+    struct store_op *op = store_add_op(r, STORE_CALL_PUT);
+    store_add_text(op, row->id);
+    store_add_text(op, row->tenant);
+    store_add_text(op, row->callee);
+    store_add_text(op, row->state);
+    store_add_int(op, (int64_t)row->created_ms);
+    store_add_int(op, (int64_t)row->ended_ms);
+    store_add_text(op, row->doc);
+    store_add_text(op, row->timeline);
     if (idem) {
-        op = add_op(r, STORE_IDEMPOTENCY_PUT);
-        add_text(op, idem->tenant);
-        add_text(op, idem->key);
-        add_text(op, idem->body_hash);
-        add_text(op, idem->call);
-        add_text(op, idem->response);
-        add_int(op, (int64_t)idem->created_ms);
+        op = store_add_op(r, STORE_IDEMPOTENCY_PUT);
+        store_add_text(op, idem->tenant);
+        store_add_text(op, idem->key);
+        store_add_text(op, idem->body_hash);
+        store_add_text(op, idem->call);
+        store_add_text(op, idem->response);
+        store_add_int(op, (int64_t)idem->created_ms);
     }
     return store_submit(s, r);
 }
@@ -127,7 +126,7 @@ static void deliver_calls(struct store_request *r) {
 }
 
 static struct store_request *calls_request(store_calls_cb cb, void *arg) {
-    struct store_request *r = request_new(NULL, arg);
+    struct store_request *r = store_request_new(NULL, arg);
     if (r) {
         r->deliver = deliver_calls;
         r->calls = cb;
@@ -140,9 +139,9 @@ int store_call_get(struct store *s, const char *tenant, const char *id, store_ca
     struct store_request *r = calls_request(cb, arg);
     if (!r)
         return E_NOMEM;
-    struct store_op *op = add_op(r, STORE_CALL_GET);
-    add_text(op, tenant);
-    add_text(op, id);
+    struct store_op *op = store_add_op(r, STORE_CALL_GET);
+    store_add_text(op, tenant);
+    store_add_text(op, id);
     return store_submit(s, r);
 }
 
@@ -150,36 +149,36 @@ int store_call_list(struct store *s, const struct call_query *q, store_calls_cb 
     struct store_request *r = calls_request(cb, arg);
     if (!r)
         return E_NOMEM;
-    struct store_op *op = add_op(r, STORE_CALL_LIST);
-    add_text(op, q->tenant);
-    add_text(op, q->state);
-    add_text(op, q->callee);
-    add_int(op, (int64_t)q->before_ms);
-    add_text(op, q->before_id);
-    add_int(op, q->limit);
+    struct store_op *op = store_add_op(r, STORE_CALL_LIST);
+    store_add_text(op, q->tenant);
+    store_add_text(op, q->state);
+    store_add_text(op, q->callee);
+    store_add_int(op, (int64_t)q->before_ms);
+    store_add_text(op, q->before_id);
+    store_add_int(op, q->limit);
     return store_submit(s, r);
 }
 
 int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
-    struct store_request *r = request_new(cb, arg);
+    struct store_request *r = store_request_new(cb, arg);
     if (!r)
         return E_NOMEM;
-    struct store_op *op = add_op(r, STORE_PUSH_PUT);
+    struct store_op *op = store_add_op(r, STORE_PUSH_PUT);
     const char *texts[] = {row->id, row->call, row->device, row->tenant, row->app, row->app_version, row->os_version};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        add_text(op, texts[i]);
-    add_int(op, row->predicted);
-    add_text(op, row->predicted_why);
-    add_int(op, row->observed);
-    add_text(op, row->reported);
-    add_text(op, row->report_error);
-    add_text(op, row->outcome);
-    add_int(op, row->status);
-    add_text(op, row->reason);
+        store_add_text(op, texts[i]);
+    store_add_int(op, row->predicted);
+    store_add_text(op, row->predicted_why);
+    store_add_int(op, row->observed);
+    store_add_text(op, row->reported);
+    store_add_text(op, row->report_error);
+    store_add_text(op, row->outcome);
+    store_add_int(op, row->status);
+    store_add_text(op, row->reason);
     const uint64_t times[] = {row->queued_ms,   row->written_ms,  row->answered_ms, row->received_ms,
                               row->reported_ms, row->attached_ms, row->receipt_ms};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
-        add_int(op, (int64_t)times[i]);
+        store_add_int(op, (int64_t)times[i]);
     return store_submit(s, r);
 }
 
@@ -221,16 +220,16 @@ static void deliver_pushes(struct store_request *r) {
 
 int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,
                     void *arg) {
-    struct store_request *r = request_new(NULL, arg);
+    struct store_request *r = store_request_new(NULL, arg);
     if (!r)
         return E_NOMEM;
     r->deliver = deliver_pushes;
     r->pushes = cb;
     r->reads = true;
-    struct store_op *op = add_op(r, STORE_PUSH_LIST);
-    add_text(op, tenant);
-    add_text(op, device);
-    add_int(op, limit);
+    struct store_op *op = store_add_op(r, STORE_PUSH_LIST);
+    store_add_text(op, tenant);
+    store_add_text(op, device);
+    store_add_int(op, limit);
     return store_submit(s, r);
 }
 
@@ -264,43 +263,45 @@ static void deliver_report(struct store_request *r) {
 }
 
 int store_push_report(struct store *s, const struct report_query *q, store_report_cb cb, void *arg) {
-    struct store_request *r = request_new(NULL, arg);
+    struct store_request *r = store_request_new(NULL, arg);
     if (!r)
         return E_NOMEM;
     r->deliver = deliver_report;
     r->report = cb;
     r->reads = true;
-    struct store_op *op = add_op(r, STORE_PUSH_REPORT);
-    add_text(op, q->tenant);
-    add_int(op, (int64_t)q->from_ms);
-    add_int(op, (int64_t)q->to_ms);
+    struct store_op *op = store_add_op(r, STORE_PUSH_REPORT);
+    store_add_text(op, q->tenant);
+    store_add_int(op, (int64_t)q->from_ms);
+    store_add_int(op, (int64_t)q->to_ms);
     const char *texts[] = {q->app, q->app_version, q->os_version, q->device};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        add_text(op, texts[i]);
+        store_add_text(op, texts[i]);
     for (unsigned group = STORE_BY_APP; group <= STORE_BY_DAY; group <<= 1)
-        add_int(op, (q->groups & group) != 0);
-    add_int(op, q->limit);
+        store_add_int(op, (q->groups & group) != 0);
+    store_add_int(op, q->limit);
     return store_submit(s, r);
 }
 
 int store_sealed_put(struct store *s, const struct sealed_row *row, store_done_cb cb, void *arg) {
-    struct store_request *r = request_new(cb, arg);
+    struct store_request *r = store_request_new(cb, arg);
     if (!r)
         return E_NOMEM;
-    struct store_op *op = add_op(r, STORE_SEALED_PUT);
-    add_text(op, row->name);
-    add_text(op, row->value);
-    add_int(op, (int64_t)row->updated_ms);
+    struct store_op *op = store_add_op(r, STORE_SEALED_PUT);
+    store_add_text(op, row->name);
+    store_add_text(op, row->value);
+    store_add_int(op, (int64_t)row->updated_ms);
     return store_submit(s, r);
 }
 
 int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg) {
-    struct store_request *r = request_new(cb, arg);
+    struct store_request *r = store_request_new(cb, arg);
     if (!r)
         return E_NOMEM;
-    add_int(add_op(r, STORE_PRUNE_PUSHES), (int64_t)ended_before_ms);
-    add_int(add_op(r, STORE_PRUNE_CALLS), (int64_t)ended_before_ms);
-    add_int(add_op(r, STORE_PRUNE_IDEMPOTENCY), (int64_t)now_ms - 24LL * 3600 * 1000);
+    store_add_int(store_add_op(r, STORE_PRUNE_PUSHES), (int64_t)ended_before_ms);
+    store_add_int(store_add_op(r, STORE_PRUNE_CALLS), (int64_t)ended_before_ms);
+    store_add_int(store_add_op(r, STORE_PRUNE_IDEMPOTENCY), (int64_t)now_ms - 24LL * 3600 * 1000);
+    store_add_int(store_add_op(r, STORE_PRUNE_DELIVERIES), (int64_t)(now_ms - STORE_DELIVERY_KEEP_MS));
+    store_add_int(store_add_op(r, STORE_PRUNE_EVENTS), (int64_t)ended_before_ms);
     return store_submit(s, r);
 }
 

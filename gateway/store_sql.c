@@ -48,8 +48,20 @@ static const char schema_2[] =
 static const char schema_3[] = "ALTER TABLE pushes ADD COLUMN receipt_ms INTEGER NOT NULL DEFAULT 0;"
                                "CREATE INDEX pushes_by_time ON pushes (tenant, queued_ms);";
 
+/* event_source tells this database's events from those of any other. */
+static const char schema_4[] =
+    "CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, type TEXT NOT NULL,"
+    " at_ms INTEGER NOT NULL, data TEXT NOT NULL);"
+    "CREATE INDEX events_by_tenant ON events (tenant);"
+    "CREATE TABLE deliveries (id INTEGER PRIMARY KEY AUTOINCREMENT, webhook TEXT NOT NULL, event INTEGER NOT NULL,"
+    " dead INTEGER NOT NULL, attempts INTEGER NOT NULL, next_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
+    " tried_ms INTEGER NOT NULL, status INTEGER NOT NULL, detail TEXT NOT NULL, UNIQUE (webhook, event));"
+    "CREATE INDEX deliveries_by_time ON deliveries (webhook, dead, next_ms);"
+    "CREATE INDEX deliveries_by_event ON deliveries (event);"
+    "CREATE TABLE event_source (id TEXT NOT NULL); INSERT INTO event_source VALUES (lower(hex(randomblob(6))));";
+
 /* Forward only: entry i brings a database of version i to i + 1 (PRAGMA user_version). */
-static const char *const migrations[] = {schema_1, schema_2, schema_3};
+static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4};
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
 
 static const char *const sql[STORE_STATEMENTS] = {
@@ -92,6 +104,35 @@ static const char *const sql[STORE_STATEMENTS] = {
         "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?)",
     [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE ended_ms > 0 AND ended_ms < ?",
     [STORE_PRUNE_IDEMPOTENCY] = "DELETE FROM idempotency WHERE created_ms < ?",
+    [STORE_EVENT_PUT] = "INSERT INTO events VALUES (?,?,?,?,?)",
+    [STORE_EVENT_LIST] =
+        "SELECT id, tenant, type, at_ms, data FROM events WHERE tenant = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+    /* The numbers of rows that were pruned are not given again. */
+    [STORE_EVENT_STATE] =
+        "SELECT s.id, IFNULL((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),"
+        " IFNULL((SELECT MIN(id) FROM events), IFNULL((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) + 1)"
+        " FROM event_source s",
+    [STORE_DELIVERY_PUT] = "INSERT INTO deliveries VALUES (NULL,?1,?2,0,0,?3,?3,0,0,'')",
+    [STORE_DELIVERY_DUE] =
+        "SELECT e.id, e.tenant, e.type, e.at_ms, e.data, d.webhook, d.id, d.attempts, d.tried_ms, d.status, d.detail"
+        " FROM deliveries d JOIN events e ON e.id = d.event WHERE d.webhook = ?1 AND d.dead = 0 AND d.next_ms <= ?2"
+        " ORDER BY d.next_ms, d.id LIMIT ?3",
+    [STORE_DELIVERY_DONE] = "DELETE FROM deliveries WHERE id = ?",
+    [STORE_DELIVERY_FAILED] =
+        "UPDATE deliveries SET dead = ?2, attempts = ?3, next_ms = ?4, tried_ms = ?5, status = ?6, detail = ?7"
+        " WHERE id = ?1",
+    [STORE_DELIVERY_COUNTS] = "SELECT webhook, COUNT(*) FROM deliveries WHERE dead = 0 GROUP BY webhook",
+    /* ?2: the cursor, 0 is from the newest; ?3: one id, 0 is any */
+    [STORE_DEAD_LIST] =
+        "SELECT e.id, e.tenant, e.type, e.at_ms, e.data, d.webhook, d.id, d.attempts, d.tried_ms, d.status, d.detail"
+        " FROM deliveries d JOIN events e ON e.id = d.event WHERE e.tenant = ?1 AND d.dead = 1"
+        " AND (?2 = 0 OR d.id < ?2) AND (?3 = 0 OR d.id = ?3) ORDER BY d.id DESC LIMIT ?4",
+    [STORE_DEAD_RETRY] = "UPDATE deliveries SET dead = 0, attempts = 0, next_ms = ?2, created_ms = ?2"
+                         " WHERE id = ?1 AND dead = 1",
+    [STORE_DEAD_DELETE] = "DELETE FROM deliveries WHERE id = ? AND dead = 1",
+    [STORE_PRUNE_DELIVERIES] = "DELETE FROM deliveries WHERE created_ms < ?",
+    [STORE_PRUNE_EVENTS] = "DELETE FROM events WHERE id < IFNULL((SELECT id FROM events WHERE at_ms >= ?1 ORDER BY id"
+                           " LIMIT 1), 9223372036854775807) AND id NOT IN (SELECT event FROM deliveries)",
     [STORE_PROBE] = "PRAGMA application_id = 0x776b6774",
 };
 

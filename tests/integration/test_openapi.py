@@ -95,7 +95,7 @@ def operations():
 def code_routes():
     """(path, METHOD) -> (auth, scope), from the tables in the C sources."""
     found = {}
-    row = re.compile(r'\{"([A-Z]+)",\s*"(/[^"]*)",\s*HTTP_AUTH_(\w+),\s*(\w+),\s*\w+\}')
+    row = re.compile(r'\{"([A-Z]+)",\s*"(/[^"]*)",\s*HTTP_AUTH_(\w+),\s*([\w |]+),\s*\w+\}')
     for method, path, auth, scope in row.findall(code_text()):
         found[path, method] = (auth, scope)
     return found
@@ -121,7 +121,7 @@ class File(unittest.TestCase):
         for path, method, op in operations():
             auth, scope = routes[path, method.upper()]
             expected = {"NONE": [], "BEARER": [{"phone": []}],
-                        "TOKEN": [{"apiToken": [scope.replace("CONFIG_SCOPE_", "").lower()]}]}[auth]
+                        "TOKEN": [{"apiToken": [one.replace("CONFIG_SCOPE_", "").lower()]} for one in scope.split(" | ")]}[auth]
             self.assertEqual(op["security"], expected, (method, path))
             self.assertIn(("401" in op["responses"]), (auth != "NONE",), (method, path))
             self.assertIn(("403" in op["responses"]), (auth == "TOKEN",), (method, path))
@@ -148,6 +148,11 @@ class File(unittest.TestCase):
                 yield from kind.get("enum", [kind.get("const")])
         self.assertEqual(set(described("AttachFromPhone")), from_phone)
         self.assertEqual(set(described("AttachToPhone")), to_phone)
+
+    def test_event_types_are_those_of_the_code(self):
+        types = re.findall(r'\[EVENT_[A-Z_]+\] = \{"([a-z.]+)"', code_text())
+        self.assertGreater(len(types), 10)
+        self.assertEqual(DOC["components"]["schemas"]["EventType"]["enum"], types)
 
     def test_timeline_events_are_those_of_the_code(self):
         noted = set(re.findall(r'call_note(?:_device)?\(\s*[\w>-]+,[^"]*"(\w+)"', code_text()))
@@ -279,11 +284,14 @@ class Served(StackTest):
         self.assertGreater(rows[0]["reported"], 0)
         table = self.ask("GET", "/v1/reports/must-report", status=200, headers={"Accept": "text/csv"}).text
         self.assertTrue(table.startswith("day,app_version,os_version,pushes,"), table)
+        self.ask("GET", "/v1/webhooks/dead-letters?limit=1", status=200)
         for path in ["/healthz", "/readyz", "/metrics", "/v1/openapi.yaml"]:
             self.ask("GET", path, status=200, token=None)
         self.whip_by_its_examples()
         every = {(path, method, status) for path, method, op in operations() for status in op["responses"] if status < "3"}
-        self.assertEqual(every - self.seen, {("/v1/attach", "get", "101")})  # has a test of its own
+        letter = "/v1/webhooks/dead-letters/{id}"  # these have tests of their own
+        self.assertEqual(every - self.seen, {("/v1/attach", "get", "101"), ("/v1/events", "get", "200"),
+                                             (letter, "delete", "204"), (letter + "/retry", "post", "202")})
 
     def example(self, name):
         return DOC["components"]["examples"][name]["value"].replace("\n", "\r\n").encode()
@@ -399,6 +407,19 @@ class Served(StackTest):
             if path != "/v1/attach":
                 self.ask(method.upper(), path.replace("{id}", unknown).replace("{device}", "d").replace("{callee}", "c"), status=431, kind="refused",
                          headers={"Accept": "x" * 1500})
+        letter = "/v1/webhooks/dead-letters/1"
+        for method, path in [("GET", "/v1/events"), ("GET", letter[:-2]), ("DELETE", letter), ("POST", letter + "/retry")]:
+            self.ask(method, path, status=401, kind="unauthorized", token=None)
+            if path != "/v1/events":
+                self.ask(method, path, status=403, kind="forbidden", token="caller")
+        self.ask("GET", "/v1/events?types=device.*", status=403, kind="forbidden", token="caller")
+        for more in [{"Last-Event-ID": "x"}, {"Last-Event-ID": "999999999"}]:
+            self.ask("GET", "/v1/events", status=400, kind="bad-field", headers=more)
+        for query in ["/v1/events?types=cal.*", "/v1/events?types=", letter[:-2] + "?limit=201", letter[:-2] + "?cursor=x"]:
+            self.ask("GET", query, status=400, kind="bad-field")
+        for path in [letter, letter[:-1] + "x"]:
+            self.ask("DELETE", path, status=404, kind="not-found")
+            self.ask("POST", path + "/retry", status=404, kind="not-found")
         self.ask("POST", "/v1/calls", {**place, "offer": "v=0\r\n"}, 422, "bad-offer")
         self.ask("POST", "/v1/calls", {"callee": "nobody"}, 404, "no-device")
         self.ask("POST", "/v1/calls", {"callee": "blocked-1"}, 403, "rejected")

@@ -179,6 +179,34 @@ static void who_has_one_address_of_a_network_has_them_all(void **state) {
     assert_false(addr_eq(&v6, &far));
 }
 
+static void only_addresses_of_the_internet_are_public(void **state) {
+    static const char *const public[] = {
+        "8.8.8.8",     "1.1.1.1",          "9.255.255.255", "11.0.0.0",    "100.63.255.255", "100.128.0.0",
+        "126.0.0.1",   "169.253.0.1",      "172.15.0.1",    "172.32.0.1",  "192.167.0.1",    "192.0.1.1",
+        "198.17.0.1",  "198.20.0.1",       "223.255.255.1", "2001:4860::", "2a00::1",        "2001:200::1",
+        "2002:808::1", "64:ff9b::808:808", "::ffff:8.8.8.8"};
+    static const char *const others[] = {
+        "0.0.0.0",    "10.1.2.3",         "100.64.0.1",  "127.0.0.1",       "127.255.255.255", "169.254.169.254",
+        "172.16.0.1", "172.31.255.255",   "192.0.0.1",   "192.168.1.1",     "192.0.2.1",       "198.18.0.1",
+        "198.19.0.1", "198.51.100.1",     "203.0.113.1", "224.0.0.1",       "255.255.255.255", "::",
+        "::1",        "fe80::1",          "fc00::1",     "fd00:ec2::254",   "ff02::1",         "2001:db8::1",
+        "2001::1",    "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::a00:1",  "2002:a00:1::",    "2002:7f00:1::",
+        "3fff::1",    "100::1",           "fec0::1",     "::ffff:a9fe:a9fe"};
+    struct addr a, none = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof public / sizeof *public; i++) {
+        assert_int_equal(addr_parse(&a, public[i], 443), 0);
+        if (!addr_is_public(&a))
+            fail_msg("%s is public", public[i]);
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_int_equal(addr_parse(&a, others[i], 443), 0);
+        if (addr_is_public(&a))
+            fail_msg("%s is not public", others[i]);
+    }
+    assert_false(addr_is_public(&none));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_is_written_as_it_was_read),
@@ -194,6 +222,7 @@ int main(void) {
         cmocka_unit_test(the_port_can_be_changed),
         cmocka_unit_test(a_host_and_a_port_are_taken_apart),
         cmocka_unit_test(who_has_one_address_of_a_network_has_them_all),
+        cmocka_unit_test(only_addresses_of_the_internet_are_public),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,8 +151,8 @@ static void what_the_file_says_is_taken(void **state) {
         "  tokens:\n"
         "    - {name: t, sha256: " SHA256_OF_A_TOKEN ", scopes: [calls, admin]}\n"
         "webhooks:\n"
-        "  - {url: \"https://hooks.example\", secret_file: hook.txt, events: [call.ended]}\n" APPS
-        "    environment: sandbox\n"
+        "  - {url: \"https://hooks.example\", secret_file: key.p8, events: [call.ended], name: h,\n"
+        "     tenant: t, ca_file: ca.pem, allow_private: true, retry_s: [1, 2]}\n" APPS "    environment: sandbox\n"
         "    codecs: [opus, PCMU]\n"
         "routes:\n"
         "  - name: a\n"
@@ -180,6 +180,13 @@ static void what_the_file_says_is_taken(void **state) {
     assert_int_equal(c->media.announce_count, 1);
     assert_int_equal(c->auth.tokens[0].scopes, CONFIG_SCOPE_CALLS | CONFIG_SCOPE_ADMIN);
     assert_string_equal(c->auth.tokens[0].tenant, "default");
+    assert_string_equal(c->webhooks[0].name, "h");
+    assert_string_equal(c->webhooks[0].secret_file, key_file);
+    assert_string_equal(c->webhooks[0].tenant, "t");
+    assert_memory_equal(c->webhooks[0].ca_file, folder, strlen(folder));
+    assert_true(c->webhooks[0].allow_private);
+    assert_int_equal(c->webhooks[0].retry_s_count, 2);
+    assert_int_equal(c->webhooks[0].retry_s[1], 2);
     assert_string_equal(c->apps[0].apns.host, "api.sandbox.push.apple.com");
     assert_int_equal(c->apps[0].codecs_count, 2);
     assert_int_equal(c->routes[0].handoff_count, 2);
@@ -190,6 +197,35 @@ static void what_the_file_says_is_taken(void **state) {
     assert_int_equal(c->log.format, LOG_FORMAT_JSON);
     assert_string_equal(c->user, "nobody");
     config_free(c);
+}
+
+static void a_webhook_needs_little(void **state) {
+    static const unsigned retry_s[] = {5, 30, 120, 600, 3600, 21600, 86400};
+    struct config *c = loaded("webhooks:\n  - {url: \"https://hooks.example/x\", secret_file: key.p8}\n" SMALLEST);
+    (void)state;
+    assert_string_equal(c->webhooks[0].name, "https://hooks.example/x");
+    assert_string_equal(c->webhooks[0].tenant, "default");
+    assert_string_equal(c->webhooks[0].ca_file, "");
+    assert_int_equal(c->webhooks[0].events_count, 0);
+    assert_false(c->webhooks[0].allow_private);
+    assert_int_equal(c->webhooks[0].retry_s_count, 7);
+    assert_memory_equal(c->webhooks[0].retry_s, retry_s, sizeof retry_s);
+    config_free(c);
+}
+
+#define HOOK(more) "webhooks:\n  - {url: \"https://h.example\", secret_file: key.p8" more "}\n"
+
+static void a_webhook_that_cannot_be_used_is_said(void **state) {
+    (void)state;
+    assert_refused("webhooks:\n  - {url: \"http://h.example\", secret_file: key.p8}\n" SMALLEST, 2,
+                   "webhooks[0].url: \"http://h.example\" does not begin with https://");
+    assert_refused("webhooks:\n  - {url: \"https://\", secret_file: key.p8}\n" SMALLEST, 2, "webhooks[0].url: ");
+    assert_refused("webhooks:\n  - {url: \"https://h.example\", secret_file: no.key}\n" SMALLEST, 2,
+                   "webhooks[0].secret_file: ");
+    assert_refused(HOOK(", name: \"\"") SMALLEST, 2, "webhooks[0].name: 1 to 200 characters are needed");
+    assert_refused(HOOK(", retry_s: [5, 86401]") SMALLEST, 2, "webhooks[0].retry_s: 86401; seconds from 1 to 86400");
+    assert_refused(HOOK("") "  - {url: \"https://h.example\", secret_file: key.p8}\n" SMALLEST, 3,
+                   "webhooks[1].name: another webhook has the name \"https://h.example\"");
 }
 
 static void relative_paths_are_meant_from_the_files_folder(void **state) {
@@ -570,6 +606,8 @@ int main(void) {
         cmocka_unit_test(the_default_of_one_log_key_does_not_depend_on_the_other),
         cmocka_unit_test(handoffs_are_tried_from_the_fastest_when_none_is_named),
         cmocka_unit_test(what_the_file_says_is_taken),
+        cmocka_unit_test(a_webhook_needs_little),
+        cmocka_unit_test(a_webhook_that_cannot_be_used_is_said),
         cmocka_unit_test(relative_paths_are_meant_from_the_files_folder),
         cmocka_unit_test(an_unknown_key_gets_the_nearest_known_one),
         cmocka_unit_test(an_unknown_key_unlike_any_gets_all_known_ones),
