@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <libwebsockets.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,7 +249,8 @@ static int on_stream_writable(struct httpd *h, struct lws *wsi, struct session *
         x->headers_sent = true;
         if (lws_write(wsi, x->head + LWS_PRE, x->head_len, LWS_WRITE_HTTP_HEADERS) < 0)
             return -1;
-        lws_http_mark_sse(wsi); /* no time-out, and the request's headers are given back */
+        lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
+        lws_http_headers_detach(wsi); /* nobody needs the request's headers any more */
         lws_callback_on_writable(wsi);
         return strcmp(x->method, "HEAD") == 0 ? -1 : 0;
     }
@@ -378,6 +380,15 @@ void httpd_stream_end(struct httpd *h, http_id id) {
         return;
     x->stream_ends = true;
     lws_callback_on_writable(x->wsi);
+}
+
+void httpd_stream_check(struct httpd *h, http_id id) {
+    struct exchange *x = stream_of(h, id);
+    struct pollfd p = {.events = POLLRDHUP};
+    if (x)
+        p.fd = lws_get_socket_fd(x->wsi);
+    if (x && poll(&p, 1, 0) > 0)
+        httpd_stream_cut(h, id);
 }
 
 void httpd_stream_cut(struct httpd *h, http_id id) {

@@ -86,6 +86,8 @@ int httpd_stream(struct httpd *h, http_id id, const char *content_type, const st
 void httpd_stream_wake(struct httpd *h, http_id id);
 /* Close once `writable` has nothing more to append. */
 void httpd_stream_end(struct httpd *h, http_id id);
+/* Has the reader closed its side? Then it is cut off. libwebsockets does not look while a reply is under way. */
+void httpd_stream_check(struct httpd *h, http_id id);
 /* Close at once, with what is unsent; from any callback but the stream's own. */
 void httpd_stream_cut(struct httpd *h, http_id id);
 

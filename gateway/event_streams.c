@@ -13,7 +13,7 @@
 
 #define PAGE_ROWS   128
 #define CHUNK_BYTES 16384
-#define TICK_MS     1000
+#define TICK_MS     2000
 
 /* An event as its listeners get it. */
 struct kept {
@@ -213,6 +213,7 @@ static void on_tick(uv_timer_t *t) {
     struct listener *l, *next;
     uint64_t now_ms = clock_mono_ms();
     HASH_ITER(hh, s->listeners, l, next) {
+        http_stream_check(s->http, l->id);
         if (now_ms - l->wrote_ms < EVENT_STREAMS_KEEPALIVE_S * 1000ULL)
             continue;
         l->ping = true;

@@ -161,6 +161,10 @@ void http_stream_end(struct http *h, http_id id) {
     httpd_stream_end(h->httpd, id);
 }
 
+void http_stream_check(struct http *h, http_id id) {
+    httpd_stream_check(h->httpd, id);
+}
+
 void http_stream_cut(struct http *h, http_id id) {
     httpd_stream_cut(h->httpd, id);
 }

@@ -91,6 +91,7 @@ void http_problem_media_type(struct http *h, http_id id, const char *header, con
 int http_stream(struct http *h, http_id id, const char *content_type, const struct httpd_stream_ops *ops, void *arg);
 void http_stream_wake(struct http *h, http_id id);
 void http_stream_end(struct http *h, http_id id);
+void http_stream_check(struct http *h, http_id id);
 void http_stream_cut(struct http *h, http_id id);
 
 /* The body's media type is this one, parameters aside. */
