@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/store.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "gateway/store_priv.h"
 
@@ -20,6 +21,9 @@ struct store {
     /* RO after init: */
     struct store_db *db; /* the thread's, once it runs */
     pthread_t thread;
+
+    /* thread: */
+    uint64_t probed_ms; /* monotonic: when a database that takes no writes was tried last */
 
     /* loop: */
     uv_async_t wake;
@@ -57,9 +61,11 @@ static int run_batch(struct store *s, struct store_request *batch) {
 
 /* A batch that only read says nothing about writing. */
 static void note_health(struct store *s, int err, bool wrote) {
-    if (err != 0 && atomic_exchange(&s->ok, false))
+    if (err != 0 && atomic_exchange(&s->ok, false)) {
+        s->probed_ms = clock_mono_ms();
         log_error("the database takes no writes", log_s("error", err_str(err)),
                   log_s("mend", "make room, or let the gateway's user write; it is tried again every second"));
+    }
     if (err == 0 && wrote && !atomic_exchange(&s->ok, true))
         log_info("the database takes writes again", log_end());
 }
@@ -67,6 +73,7 @@ static void note_health(struct store *s, int err, bool wrote) {
 /* New calls are refused while it takes no writes, so nobody else would find out that it does again. */
 static void probe(struct store *s) {
     const struct store_op op = {.statement = STORE_PROBE};
+    s->probed_ms = clock_mono_ms();
     int err = store_db_begin(s->db);
     if (err == 0 && (err = store_db_run(s->db, &op, NULL)) != 0)
         store_db_rollback(s->db);
@@ -115,6 +122,8 @@ static void *store_main(void *arg) {
             wrote = wrote || !r->reads;
         }
         note_health(s, err, wrote);
+        if (!atomic_load(&s->ok) && clock_mono_ms() - s->probed_ms >= PROBE_S * 1000ULL)
+            probe(s); /* reads that come all the time keep it from waiting */
         pthread_mutex_lock(&s->lock);
         DL_CONCAT(s->answered, batch);
         pthread_mutex_unlock(&s->lock);

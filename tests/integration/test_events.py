@@ -151,6 +151,37 @@ class Events(StackTest):
         self.assertEqual(by_type["call.ended"]["reason"], "cancelled")
         self.assertEqual((by_type["receipt"]["must_report"], by_type["push.outcome"]["outcome"]), (True, "reported"))
 
+    def test_a_call_that_is_answered_and_talked_in(self):
+        listener = self.listen("?types=call.*").wait_live()
+        phone = self.stack.start_phone(self.user, self.user)
+        status, _, err = self.stack.run_caller("--callee", self.user, "--duration-ms", 600 * SLOW)
+        self.assertEqual(status, 0, err)
+        listener.wait(lambda heard: any(k == "call.ended" for _, k, _ in self.mine(heard)))
+        phone.stop()
+        mine = self.mine(listener.heard)
+        self.assertEqual([k for _, k, _ in mine], ["call.ringing", "call.answered", "call.active", "call.ended"])
+        for _, _, event in mine:
+            validate(component("Event"), event)
+        self.assertEqual([e["data"].get("device") for _, _, e in mine], [None] + [self.user] * 3)
+        self.assertEqual(mine[-1][2]["data"]["reason"], "completed")
+
+    def test_a_token_that_apns_refuses_and_a_new_one(self):
+        listener = self.listen().wait_live()
+        put_devices(self.stack, [self.user])  # the simulator does not know the token
+        self.stack.post("/v1/calls", {"callee": self.user})
+        listener.wait(lambda heard: any(k == "call.ended" for _, k, _ in self.mine(heard)))
+        put_devices(self.stack, [self.user])
+        listener.wait(lambda heard: [k for _, k, _ in self.mine(heard)].count("device.health") == 2)
+        mine = self.mine(listener.heard)
+        self.assertEqual([k for _, k, _ in mine], ["device.registered", "call.ringing", "push.rejected", "device.health",
+                                                   "call.ended", "device.updated", "device.health"])
+        for _, _, event in mine:
+            validate(component("Event"), event)
+        data = [e["data"] for _, _, e in mine]
+        self.assertEqual((data[2]["apns_status"], data[2]["apns_reason"], data[2]["push_state"]), (400, "BadDeviceToken", "rejected"))
+        self.assertEqual([d["health"] for d in (data[3], data[6])], ["invalid", "ok"])
+        self.assertEqual(data[4]["reason"], "unreachable")
+
     def test_types_scopes_and_tenants_choose_what_is_heard(self):
         everything, types = self.listen().wait_live(), self.listen("?types=call.*,device.reg*").wait_live()
         caller, registrar = self.listen(token="caller").wait_live(), self.listen(token="registrar").wait_live()

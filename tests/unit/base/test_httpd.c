@@ -37,7 +37,30 @@ struct world {
     ws_id ws;
     char method[16], path[128], body[BODY_MAX + 1], authorization[64], arg[32], text[MESSAGE_MAX + 1];
     bool has_arg;
+    /* The stream that a request gets: */
+    bool streams;
+    size_t to_write; /* pieces */
+    size_t written;  /* bytes */
+    unsigned stream_closed;
 };
+
+static void on_writable(http_id id, struct buf *out, void *arg) {
+    static const char piece[1024] = "piece";
+    struct world *w = arg;
+    assert_true(id == w->id);
+    for (size_t n = 0; n < 16 && w->to_write > 0; n++, w->to_write--) {
+        buf_add(out, piece, sizeof piece);
+        w->written += sizeof piece;
+    }
+}
+
+static void on_stream_closed(http_id id, void *arg) {
+    struct world *w = arg;
+    assert_true(id == w->id);
+    w->stream_closed++;
+}
+
+static const struct httpd_stream_ops stream_ops = {on_writable, on_stream_closed};
 
 static void copy(char *out, size_t cap, const char *s) {
     snprintf(out, cap, "%s", s);
@@ -54,7 +77,9 @@ static void on_request(const struct httpd_request *r, void *arg) {
     copy(w->authorization, sizeof w->authorization, r->authorization);
     w->has_arg = httpd_arg(r, "limit", w->arg, sizeof w->arg);
     assert_int_equal(r->body[r->body_len], 0);
-    if (!w->keep)
+    if (w->streams)
+        assert_int_equal(httpd_stream(w->httpd, r->id, "text/event-stream", extra, 1, &stream_ops, w), 0);
+    else if (!w->keep)
         httpd_reply(w->httpd, r->id, 200, "text/plain", "hello", 5, extra, 1);
 }
 
@@ -286,6 +311,95 @@ static void a_reply_to_a_client_that_went_away_is_harmless(void **state) {
     world_free(w);
 }
 
+static struct world *streaming(const char *method) {
+    struct world *w = world_new();
+    char request[64];
+    w->streams = true;
+    snprintf(request, sizeof request, "%s / HTTP/1.1\r\nHost: x\r\n\r\n", method);
+    say_text(w, request);
+    wait_for(w, has(w, "\r\n\r\n"));
+    return w;
+}
+
+static void a_stream_goes_out_as_it_comes_and_ends_with_the_connection(void **state) {
+    struct world *w = streaming("GET");
+    (void)state;
+    assert_true(has(w, "content-type: text/event-stream\r\n") && has(w, "etag: \"7\"\r\n"));
+    assert_false(has(w, "content-length"));
+    settle(w, 20);
+    buf_reset(&w->in);
+    for (size_t n = 1; n <= 3; n++) {
+        w->to_write = 100;
+        httpd_stream_wake(w->httpd, w->id);
+        wait_for(w, w->in.len == n * 100 * 1024);
+        settle(w, 10);
+    }
+    assert_false(w->eof);
+    w->to_write = 100;
+    httpd_stream_end(w->httpd, w->id);
+    wait_for(w, w->eof);
+    assert_int_equal(w->in.len, 400 * 1024);
+    assert_int_equal(w->stream_closed, 1);
+    httpd_stream_wake(w->httpd, w->id); /* a stale id is harmless */
+    httpd_stream_end(w->httpd, w->id);
+    httpd_stream_cut(w->httpd, w->id);
+    world_free(w);
+}
+
+static void a_stream_waits_for_a_reader_that_does_not_read(void **state) {
+    struct world *w = streaming("GET");
+    (void)state;
+    w->to_write = 64 * 1024; /* 64 MiB */
+    httpd_stream_wake(w->httpd, w->id);
+    for (int i = 0; i < 200; i++) {
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+        usleep(200);
+    }
+    assert_true(w->written < 8U * 1024 * 1024); /* what two kernels' buffers have room for */
+    assert_int_equal(w->stream_closed, 0);
+    httpd_stream_cut(w->httpd, w->id);
+    wait_for(w, w->stream_closed == 1);
+    world_free(w);
+}
+
+static void a_reader_that_leaves_is_found_out(void **state) {
+    struct world *w = streaming("GET");
+    (void)state;
+    httpd_stream_check(w->httpd, w->id);
+    settle(w, 20);
+    assert_int_equal(w->stream_closed, 0);
+    close(w->fd);
+    w->fd = -1;
+    settle(w, 20);
+    httpd_stream_check(w->httpd, w->id);
+    wait_for(w, w->stream_closed == 1);
+    world_free(w);
+}
+
+static void a_head_request_gets_the_head_of_a_stream(void **state) {
+    struct world *w = streaming("HEAD");
+    (void)state;
+    w->to_write = 1;
+    wait_for(w, w->eof);
+    assert_true(has(w, "text/event-stream"));
+    assert_false(has(w, "piece"));
+    assert_int_equal(w->stream_closed, 1);
+    world_free(w);
+}
+
+static void a_stream_is_closed_with_the_server(void **state) {
+    struct world *w = streaming("GET");
+    unsigned *closed = &w->stream_closed;
+    (void)state;
+    httpd_close(w->httpd, on_done, w);
+    assert_int_equal(*closed, 1);
+    wait_for(w, w->done);
+    close(w->fd);
+    assert_int_equal(uv_loop_close(&w->loop), 0);
+    buf_free(&w->in);
+    free(w);
+}
+
 static void assert_refused(const char *request, int status) {
     char head[32];
     struct world *w = world_new();
@@ -493,6 +607,11 @@ int main(void) {
         cmocka_unit_test(a_connection_serves_one_request_after_the_other),
         cmocka_unit_test(a_reply_may_come_later),
         cmocka_unit_test(a_reply_to_a_client_that_went_away_is_harmless),
+        cmocka_unit_test(a_stream_goes_out_as_it_comes_and_ends_with_the_connection),
+        cmocka_unit_test(a_stream_waits_for_a_reader_that_does_not_read),
+        cmocka_unit_test(a_reader_that_leaves_is_found_out),
+        cmocka_unit_test(a_head_request_gets_the_head_of_a_stream),
+        cmocka_unit_test(a_stream_is_closed_with_the_server),
         cmocka_unit_test(a_body_over_the_limit_is_refused_with_413),
         cmocka_unit_test(a_chunked_body_is_refused_with_411),
         cmocka_unit_test(a_post_without_a_length_is_refused_with_411),

@@ -704,6 +704,15 @@ static void a_read_says_nothing_about_writing(void **state) {
     assert_false(store_ok(w->fix.store));
 }
 
+static void reads_do_not_keep_it_from_finding_out(void **state) {
+    struct world *w = *state;
+    uint64_t until = clock_mono_ms() + FIXTURE_WAIT_MS;
+    refused_write(w);
+    while (!store_ok(w->fix.store) && clock_mono_ms() < until)
+        get(w, "t1", "none");
+    assert_true(store_ok(w->fix.store));
+}
+
 static void when_there_is_room_again_it_finds_out_by_itself(void **state) {
     struct world *w = *state;
     uint64_t until = clock_mono_ms() + FIXTURE_WAIT_MS;
@@ -978,6 +987,7 @@ int main(void) {
         case_of(what_was_told_survives_the_end_of_the_process),
         case_of(a_full_disk_is_told_and_keeps_what_there_was),
         case_of(a_read_says_nothing_about_writing),
+        case_of(reads_do_not_keep_it_from_finding_out),
         case_of(when_there_is_room_again_it_finds_out_by_itself),
         case_of(after_sync_nothing_is_outstanding),
         case_of(the_files_are_nobody_elses_to_read),
