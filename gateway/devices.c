@@ -263,15 +263,13 @@ static void tell_one(struct devices *d, enum event_type type, const struct devic
                          device_health_name(dev->health), "health_reason", dev->health_reason));
 }
 
-/* Before the change is asked of the store. was NULL: it is new; dev NULL: it goes. */
+/* Before the change is asked of the store. was NULL: it is new. */
 static void tell(struct devices *d, const struct device *dev, const struct device *was) {
-    if (!dev)
-        tell_one(d, EVENT_DEVICE_DELETED, was);
-    else if (!was)
+    if (!was)
         tell_one(d, EVENT_DEVICE_REGISTERED, dev);
     else if (dev->updated_ms != was->updated_ms)
         tell_one(d, EVENT_DEVICE_UPDATED, dev);
-    if (dev && was && dev->health != was->health)
+    if (was && dev->health != was->health)
         tell_one(d, EVENT_DEVICE_HEALTH, dev);
 }
 
@@ -313,7 +311,7 @@ int devices_delete(struct devices *d, const char *tenant, const char *id, store_
     struct entry *e = find(d, tenant, id);
     const struct change done = {.cb = cb, .arg = arg};
     if (e)
-        tell(d, NULL, &e->dev);
+        tell_one(d, EVENT_DEVICE_DELETED, &e->dev);
     int err = e ? submit(d, e, NULL, &e->dev, &done) : E_NOTFOUND;
     if (err == 0)
         e->gone = true;

@@ -12,7 +12,7 @@
 #define WEBHOOK_KEYS_MAX          4 /* a new one and those that receivers still know */
 #define WEBHOOK_KEY_MIN_BYTES     24
 #define WEBHOOK_KEY_MAX_BYTES     64
-#define WEBHOOK_SIGNATURE_BYTES   (WEBHOOK_KEYS_MAX * (3 + B64_BYTES(32)))
+#define WEBHOOK_SIGNATURE_BYTES   (4 * (3 + B64_BYTES(32UL))) /* "v1,BASE64" and a blank, for each key */
 #define WEBHOOK_RETRY_AFTER_MAX_S 86400 /* a receiver that wants more peace than that is asked sooner */
 
 struct webhook_secret {

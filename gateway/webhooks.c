@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "gateway/webhooks.h"
+#include "gateway/webhooks_priv.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/secret.h"
-#include "gateway/webhook_client.h"
-#include "gateway/webhook_rules.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,49 +15,8 @@
 #define PENDING_MAX    100000 /* of its deliveries in the store; what is more is dropped */
 #define TICK_MS        500    /* how late an attempt may be */
 #define DROP_LOG_MS    60000
-#define ID_BYTES       64
 
 enum { STATUS_GONE = 410 };
-
-/* A delivery that was read from the store, until the store knows how it went. */
-struct flight {
-    struct hook *hook;
-    uint64_t id, started_us;
-    unsigned attempts;
-    char message_id[ID_BYTES];
-    char *body;
-    struct webhook_post *post; /* NULL: it waits, or its result is on its way to the store */
-    bool over;
-    struct flight *prev, *next;
-};
-
-struct hook {
-    struct webhooks *owner;
-    char *name, *url, *ca_file, *tenant; /* ca_file: NULL, the system's */
-    bool allow_private, disabled;
-    unsigned types, *retry_s, retry_count;
-    struct webhook_secret secret;
-    struct flight *flights;
-    unsigned count, active;
-    bool asked, more; /* more: the store may have some that are due */
-    uint64_t pending, drop_logged_ms;
-    struct metric *m_delivered, *m_failed, *m_dead, *m_dropped, *m_pending;
-    struct hook *prev, *next;
-};
-
-struct webhooks {
-    struct webhooks_deps d;
-    struct webhook_client *client;
-    struct hook *hooks;
-    uv_timer_t timer;
-    bool closing;
-    struct metric *m_seconds;
-    struct pending {
-        char *name;
-        uint64_t count;
-        struct pending *next;
-    } * pending; /* what the store has, by webhook */
-};
 
 /* A request to the store; the webhook may be gone when the answer comes. */
 struct asking {
@@ -68,7 +24,7 @@ struct asking {
     char name[];
 };
 
-static struct hook *find(const struct webhooks *w, const char *name) {
+struct hook *webhooks_find(const struct webhooks *w, const char *name) {
     struct hook *k;
     DL_FOREACH(w->hooks, k) {
         if (strcmp(k->name, name) == 0)
@@ -97,7 +53,7 @@ static struct asking *asking_new(const struct hook *k) {
 static void refill(struct hook *k);
 static void start_waiting(struct hook *k);
 
-static void flight_free(struct flight *f) {
+void webhook_flight_free(struct flight *f) {
     struct hook *k = f->hook;
     DL_DELETE(k->flights, f);
     k->count--;
@@ -118,13 +74,13 @@ struct settling {
 
 static void on_settled(int err, void *arg) {
     struct settling *s = arg;
-    struct hook *k = s->hook->owner->closing ? NULL : find(s->hook->owner, s->hook->name);
+    struct hook *k = s->hook->owner->closing ? NULL : webhooks_find(s->hook->owner, s->hook->name);
     struct flight *f, *next;
     if (k && err == 0)
         add_pending(k, s->pending);
     DL_FOREACH_SAFE(k ? k->flights : NULL, f, next) {
         if (f->id == s->id && f->over)
-            flight_free(f);
+            webhook_flight_free(f);
     }
     if (k && k->count < WINDOW / 2)
         refill(k);
@@ -147,7 +103,7 @@ static void settle(struct flight *f, const struct delivery_row *failed, bool dea
     if (s)
         free(s->hook);
     free(s);
-    flight_free(f);
+    webhook_flight_free(f);
 }
 
 static void gone(struct hook *k) {
@@ -157,7 +113,7 @@ static void gone(struct hook *k) {
              log_s("detail", "it wants no more events; it is tried again after a restart or a reload"));
     DL_FOREACH_SAFE(k->flights, f, next) {
         if (!f->over)
-            flight_free(f);
+            webhook_flight_free(f);
     }
 }
 
@@ -250,7 +206,7 @@ static void add_flight(struct hook *k, const struct delivery_row *row) {
 
 static void on_due(int err, const struct delivery_row *rows, size_t count, void *arg) {
     struct asking *a = arg;
-    struct hook *k = a->owner->closing ? NULL : find(a->owner, a->name);
+    struct hook *k = a->owner->closing ? NULL : webhooks_find(a->owner, a->name);
     free(a);
     if (!k)
         return;
@@ -286,11 +242,18 @@ static void on_tick(uv_timer_t *t) {
     }
 }
 
+void webhooks_run(struct webhooks *w) {
+    if (w->hooks)
+        uv_timer_start(&w->timer, on_tick, 0, TICK_MS);
+    else
+        uv_timer_stop(&w->timer);
+}
+
 /* Events */
 
 static void on_recorded(int err, void *arg) {
     struct asking *a = arg;
-    struct hook *k = a->owner->closing ? NULL : find(a->owner, a->name);
+    struct hook *k = a->owner->closing ? NULL : webhooks_find(a->owner, a->name);
     free(a);
     if (!k || err != 0)
         return;
@@ -322,140 +285,15 @@ void webhooks_record(struct webhooks *w, const struct event_row *row, enum event
 }
 
 bool webhooks_has(const struct webhooks *w, const char *name) {
-    return find(w, name) != NULL;
+    return webhooks_find(w, name) != NULL;
 }
 
 void webhooks_revived(struct webhooks *w, const char *name) {
-    struct hook *k = find(w, name);
+    struct hook *k = webhooks_find(w, name);
     if (!k)
         return;
     add_pending(k, 1);
     refill(k);
-}
-
-/* The configuration's webhooks */
-
-static struct hook *hook_free(struct hook *k) {
-    struct flight *f, *next;
-    if (!k)
-        return NULL;
-    DL_FOREACH_SAFE(k->flights, f, next) {
-        flight_free(f);
-    }
-    secret_wipe(&k->secret, sizeof k->secret);
-    free(k->name);
-    free(k->url);
-    free(k->ca_file);
-    free(k->tenant);
-    free(k->retry_s);
-    free(k);
-    return NULL;
-}
-
-static int read_types(struct hook *k, const struct config_webhook *c, struct err_text *et) {
-    k->types = c->events_count ? 0 : (1U << EVENT_TYPES) - 1;
-    for (unsigned i = 0; i < c->events_count; i++) {
-        unsigned matched = event_types_matching(c->events[i]);
-        if (!matched)
-            return err_say(et, E_INVAL, "events: \"%s\" matches no event type; e.g. call.*, push.*, receipt, device.*",
-                           c->events[i]);
-        k->types |= matched;
-    }
-    return 0;
-}
-
-static int hook_new(struct hook **kp, const struct config_webhook *c, struct err_text *et) {
-    struct hook *k = calloc(1, sizeof *k);
-    struct err_text why = {""};
-    *kp = k;
-    if (!k)
-        return err_say(et, E_NOMEM, "out of memory");
-    k->name = strdup(c->name);
-    k->url = strdup(c->url);
-    k->tenant = strdup(c->tenant);
-    k->ca_file = c->ca_file[0] ? strdup(c->ca_file) : NULL;
-    k->allow_private = c->allow_private;
-    k->retry_count = c->retry_s_count;
-    k->retry_s = calloc(c->retry_s_count + 1, sizeof *k->retry_s);
-    if (!k->name || !k->url || !k->tenant || (c->ca_file[0] && !k->ca_file) || !k->retry_s)
-        return err_say(et, E_NOMEM, "out of memory");
-    for (unsigned i = 0; i < c->retry_s_count; i++)
-        k->retry_s[i] = c->retry_s[i];
-    int err = read_types(k, c, &why);
-    if (err == 0)
-        err = webhook_secret_read(&k->secret, c->secret_file, &why);
-    return err == 0 ? 0 : err_say(et, err, "webhooks: %s: %s", c->name, why.s);
-}
-
-static int make_hooks(struct hook **list, const struct config *cfg, struct err_text *et) {
-    int err = 0;
-    for (unsigned i = 0; i < cfg->webhooks_count && err == 0; i++) {
-        struct hook *k;
-        err = hook_new(&k, &cfg->webhooks[i], et);
-        if (k)
-            DL_APPEND(*list, k);
-    }
-    return err;
-}
-
-static void free_hooks(struct hook **list) {
-    struct hook *k, *next;
-    DL_FOREACH_SAFE(*list, k, next) {
-        DL_DELETE(*list, k);
-        hook_free(k);
-    }
-}
-
-int webhooks_check(const struct config *cfg, struct err_text *et) {
-    struct hook *list = NULL;
-    int err = make_hooks(&list, cfg, et);
-    free_hooks(&list);
-    return err;
-}
-
-static struct metric *counter(struct webhooks *w, const char *webhook, const char *result) {
-    char labels[320];
-    snprintf(labels, sizeof labels, "webhook=\"%s\",result=\"%s\"", webhook, result);
-    return metrics_counter(w->d.metrics, "wakegate_webhook_deliveries_total",
-                           "Attempts to deliver an event, and events that were dropped, by result.", labels);
-}
-
-static void adopt(struct webhooks *w, struct hook *k) {
-    const struct hook *before = find(w, k->name);
-    const struct pending *p = w->pending;
-    char name[256], labels[300];
-    k->owner = w;
-    metrics_escape(name, sizeof name, k->name);
-    snprintf(labels, sizeof labels, "webhook=\"%s\"", name);
-    k->m_delivered = counter(w, name, "delivered");
-    k->m_failed = counter(w, name, "failed");
-    k->m_dead = counter(w, name, "dead");
-    k->m_dropped = counter(w, name, "dropped");
-    k->m_pending = metrics_gauge(w->d.metrics, "wakegate_webhook_pending",
-                                 "Events that a webhook has not got yet, dead letters aside.", labels);
-    while (p && strcmp(p->name, k->name) != 0)
-        p = p->next;
-    k->pending = before ? before->pending : p ? p->count : 0;
-    metric_set(k->m_pending, (int64_t)k->pending);
-}
-
-int webhooks_load(struct webhooks *w, const struct config *cfg, struct err_text *et) {
-    struct hook *list = NULL, *k;
-    int err = make_hooks(&list, cfg, et);
-    if (err != 0) {
-        free_hooks(&list);
-        return err;
-    }
-    DL_FOREACH(list, k) {
-        adopt(w, k);
-    }
-    free_hooks(&w->hooks);
-    w->hooks = list;
-    if (list)
-        uv_timer_start(&w->timer, on_tick, 0, TICK_MS);
-    else
-        uv_timer_stop(&w->timer);
-    return 0;
 }
 
 /* Life */
@@ -490,7 +328,7 @@ void webhooks_close(struct webhooks *w) {
     if (w->closing)
         return;
     w->closing = true;
-    free_hooks(&w->hooks);
+    webhook_hooks_free(&w->hooks);
     webhook_client_close(w->client);
     uv_close((uv_handle_t *)&w->timer, NULL);
 }
