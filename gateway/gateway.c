@@ -105,8 +105,6 @@ static void close_http(uv_timer_t *t) {
 
 /* The last events are stored and on their way to their listeners. */
 static void close_events(struct gateway *g) {
-    if (g->store)
-        store_sync(g->store);
     if (g->webhooks)
         webhooks_close(g->webhooks);
     if (g->events)
