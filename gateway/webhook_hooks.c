@@ -91,7 +91,6 @@ static struct metric *counter(struct webhooks *w, const char *webhook, const cha
 }
 
 static void adopt(struct webhooks *w, struct hook *k) {
-    const struct hook *before = webhooks_find(w, k->name);
     const struct pending *p = w->pending;
     char name[256], labels[300];
     k->owner = w;
@@ -105,7 +104,7 @@ static void adopt(struct webhooks *w, struct hook *k) {
                                  "Events that a webhook has not got yet, dead letters aside.", labels);
     while (p && strcmp(p->name, k->name) != 0)
         p = p->next;
-    k->pending = before ? before->pending : p ? p->count : 0;
+    k->pending = p ? p->count : 0;
     metric_set(k->m_pending, (int64_t)k->pending);
 }
 
@@ -115,6 +114,9 @@ int webhooks_load(struct webhooks *w, const struct config *cfg, struct err_text 
     if (err != 0) {
         webhook_hooks_free(&list);
         return err;
+    }
+    DL_FOREACH(w->hooks, k) {
+        webhooks_note_pending(k->name, k->pending, w);
     }
     DL_FOREACH(list, k) {
         adopt(w, k);

@@ -14,6 +14,7 @@
 #define WINDOW         32     /* of its deliveries in memory */
 #define PENDING_MAX    100000 /* of its deliveries in the store; what is more is dropped */
 #define TICK_MS        500    /* how late an attempt may be */
+#define LOOK_TICKS     60     /* after so many it looks into the store, whatever it believes to be there */
 #define DROP_LOG_MS    60000
 
 enum { STATUS_GONE = 410 };
@@ -235,14 +236,16 @@ static void refill(struct hook *k) {
 static void on_tick(uv_timer_t *t) {
     struct webhooks *w = t->data;
     struct hook *k;
+    bool all = w->ticks++ % LOOK_TICKS == 0;
     DL_FOREACH(w->hooks, k) {
         start_waiting(k);
-        if (k->pending > 0)
+        if (k->pending > 0 || all)
             refill(k);
     }
 }
 
 void webhooks_run(struct webhooks *w) {
+    w->ticks = 0;
     if (w->hooks)
         uv_timer_start(&w->timer, on_tick, 0, TICK_MS);
     else
@@ -298,15 +301,20 @@ void webhooks_revived(struct webhooks *w, const char *name) {
 
 /* Life */
 
-static void note_pending(const char *webhook, uint64_t count, void *arg) {
+void webhooks_note_pending(const char *webhook, uint64_t count, void *arg) {
     struct webhooks *w = arg;
-    struct pending *p = calloc(1, sizeof *p);
-    if (!p || !(p->name = strdup(webhook))) {
-        free(p);
-        return;
+    struct pending *p = w->pending;
+    while (p && strcmp(p->name, webhook) != 0)
+        p = p->next;
+    if (!p) {
+        p = calloc(1, sizeof *p);
+        if (!p || !(p->name = strdup(webhook))) {
+            free(p);
+            return;
+        }
+        LL_PREPEND(w->pending, p);
     }
     p->count = count;
-    LL_PREPEND(w->pending, p);
 }
 
 int webhooks_new(struct webhooks **wp, const struct webhooks_deps *deps) {
@@ -321,7 +329,7 @@ int webhooks_new(struct webhooks **wp, const struct webhooks_deps *deps) {
     uv_timer_init(deps->loop, &w->timer);
     w->timer.data = w;
     *wp = w; /* its handles belong to the loop now, whatever follows */
-    return store_delivery_counts(deps->store, note_pending, w);
+    return store_delivery_counts(deps->store, webhooks_note_pending, w);
 }
 
 void webhooks_close(struct webhooks *w) {

@@ -35,18 +35,21 @@ struct hook {
     struct hook *prev, *next;
 };
 
+struct pending {
+    char *name;
+    uint64_t count;
+    struct pending *next;
+};
+
 struct webhooks {
     struct webhooks_deps d;
     struct webhook_client *client;
     struct hook *hooks;
     uv_timer_t timer;
+    unsigned ticks;
     bool closing;
     struct metric *m_seconds;
-    struct pending {
-        char *name;
-        uint64_t count;
-        struct pending *next;
-    } * pending; /* what the store has, by webhook */
+    struct pending *pending; /* what the store had at start, or when the webhook was in the configuration last */
 };
 
 /* NULL: there is none of that name. */
@@ -55,6 +58,8 @@ struct hook *webhooks_find(const struct webhooks *w, const char *name);
 void webhook_flight_free(struct flight *f);
 /* The webhooks of the list and the list end. */
 void webhook_hooks_free(struct hook **list);
+/* So many deliveries of this webhook are in the store. Without memory: none, and they are found later. */
+void webhooks_note_pending(const char *webhook, uint64_t count, void *w);
 /* What is due goes out, now and from now on. Stops where there is no webhook. */
 void webhooks_run(struct webhooks *w);
 
