@@ -196,6 +196,8 @@ static void set_options(struct webhook_post *p, const struct webhook_message *m)
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
     curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_QUICK_EXIT,
+                     1L); /* a look-up that hangs must not hold up the loop when it is given up */
     curl_easy_setopt(c, CURLOPT_USERAGENT, "wakegate/" WAKEGATE_VERSION);
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, p->headers);
     curl_easy_setopt(c, CURLOPT_COPYPOSTFIELDS, m->body);
