@@ -2,15 +2,12 @@
 #include "dtls/rtp_cipher.h"
 
 #include "base/secret.h"
+#include "dtls/hmac_sha1.h"
 
-/* SHA1_Update and its like: in OpenSSL 3.0 every other way to an HMAC allocates memory for each message. */
-#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <srtp2/auth.h>
 #include <srtp2/cipher.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,10 +126,9 @@ static srtp_err_status_t gcm_decrypt(void *state, uint8_t *p, unsigned *len) {
     return srtp_err_status_ok;
 }
 
-/* HMAC-SHA1 (RFC 2104), from the two states that the key leads to. */
 struct hmac {
     srtp_auth_t base; /* base.state is this struct */
-    SHA_CTX inner, outer, now;
+    struct hmac_sha1 sha1;
 };
 
 static const srtp_auth_type_t hmac_type;
@@ -145,54 +141,36 @@ static srtp_err_status_t hmac_dealloc(srtp_auth_t *base) {
 }
 
 static srtp_err_status_t hmac_alloc(srtp_auth_t **out, int key_len, int tag_len) {
-    struct hmac *h = calloc(1, sizeof *h);
+    struct hmac *h = tag_len <= HMAC_SHA1_BYTES ? calloc(1, sizeof *h) : NULL;
     if (!h)
-        return srtp_err_status_alloc_fail;
-    if (key_len > SHA_CBLOCK || tag_len > SHA_DIGEST_LENGTH) {
-        free(h);
-        return srtp_err_status_bad_param;
-    }
+        return tag_len <= HMAC_SHA1_BYTES ? srtp_err_status_alloc_fail : srtp_err_status_bad_param;
     h->base = (srtp_auth_t){.type = &hmac_type, .state = h, .out_len = tag_len, .key_len = key_len};
     *out = &h->base;
     return srtp_err_status_ok;
 }
 
-static bool hmac_key(SHA_CTX *state, const uint8_t *key, int key_len, uint8_t pad) {
-    uint8_t block[SHA_CBLOCK];
-    memset(block, pad, sizeof block);
-    for (int i = 0; i < key_len; i++)
-        block[i] ^= key[i];
-    bool ok = SHA1_Init(state) && SHA1_Update(state, block, sizeof block);
-    secret_wipe(block, sizeof block);
-    return ok;
-}
-
-static srtp_err_status_t hmac_start(void *state) {
-    struct hmac *h = state;
-    h->now = h->inner;
+static srtp_err_status_t hmac_init(void *state, const uint8_t *key, int key_len) {
+    hmac_sha1_key(&((struct hmac *)state)->sha1, key, (size_t)key_len);
     return srtp_err_status_ok;
 }
 
-static srtp_err_status_t hmac_init(void *state, const uint8_t *key, int key_len) {
-    struct hmac *h = state;
-    if (!hmac_key(&h->inner, key, key_len, 0x36) || !hmac_key(&h->outer, key, key_len, 0x5c))
-        return srtp_err_status_init_fail;
-    return hmac_start(h);
+static srtp_err_status_t hmac_start(void *state) {
+    hmac_sha1_start(&((struct hmac *)state)->sha1);
+    return srtp_err_status_ok;
 }
 
 static srtp_err_status_t hmac_update(void *state, const uint8_t *p, int len) {
-    struct hmac *h = state;
-    return SHA1_Update(&h->now, p, (size_t)len) ? srtp_err_status_ok : srtp_err_status_auth_fail;
+    hmac_sha1_update(&((struct hmac *)state)->sha1, p, (size_t)len);
+    return srtp_err_status_ok;
 }
 
 static srtp_err_status_t hmac_compute(void *state, const uint8_t *p, int len, int tag_len, uint8_t *tag) {
     struct hmac *h = state;
-    uint8_t digest[SHA_DIGEST_LENGTH];
-    if (tag_len > SHA_DIGEST_LENGTH || !SHA1_Update(&h->now, p, (size_t)len) || !SHA1_Final(digest, &h->now))
-        return srtp_err_status_auth_fail;
-    h->now = h->outer;
-    if (!SHA1_Update(&h->now, digest, sizeof digest) || !SHA1_Final(digest, &h->now))
-        return srtp_err_status_auth_fail;
+    uint8_t digest[HMAC_SHA1_BYTES];
+    if (tag_len > HMAC_SHA1_BYTES)
+        return srtp_err_status_bad_param;
+    hmac_sha1_update(&h->sha1, p, (size_t)len);
+    hmac_sha1_end(&h->sha1, digest);
     memcpy(tag, digest, (size_t)tag_len);
     return srtp_err_status_ok;
 }
@@ -268,7 +246,7 @@ static const srtp_auth_test_case_t hmac_case = {
     .key = BYTES("Jefe"),
     .data_length_octets = sizeof HMAC_TEXT - 1,
     .data = BYTES(HMAC_TEXT),
-    .tag_length_octets = SHA_DIGEST_LENGTH,
+    .tag_length_octets = HMAC_SHA1_BYTES,
     .tag = BYTES("\xef\xfc\xdf\x6a\xe5\xeb\x2f\xa2\xd2\x74\x16\xd5\xf1\x84\xdf\x9c\x25\x9a\x7c\x79"),
 };
 

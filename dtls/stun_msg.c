@@ -2,11 +2,10 @@
 #include "dtls/stun_msg.h"
 
 #include "base/err.h"
+#include "dtls/hmac_sha1.h"
 
 #include <arpa/inet.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <string.h>
 
 #define MAGIC_COOKIE           0x2112A442U
@@ -57,27 +56,33 @@ static void put64(uint8_t *p, uint64_t v) {
     put32(p + 4, (uint32_t)v);
 }
 
-/* CRC-32 of ITU-T V.42, bit by bit: a check is a few hundred bytes and there are a handful a second per call. */
+/* CRC-32 of ITU-T V.42, by four bits. */
 static uint32_t crc32_of(const uint8_t *p, size_t len) {
+    static const uint32_t table[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+                                       0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+                                       0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
     uint32_t crc = 0xffffffffU;
     for (size_t i = 0; i < len; i++) {
         crc ^= p[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (0xedb88320U & -(crc & 1));
+        crc = crc >> 4 ^ table[crc & 15];
+        crc = crc >> 4 ^ table[crc & 15];
     }
     return ~crc;
 }
 
 /* RFC 8489 14.5: the HMAC covers the message up to the attribute, with the header's length counting it. */
 static int integrity(uint8_t out[static INTEGRITY_BYTES], const uint8_t *msg, size_t attr_at, const char *pwd) {
-    uint8_t copy[STUN_MSG_MAX_BYTES + ATTR_HEADER];
-    unsigned len = INTEGRITY_BYTES;
+    struct hmac_sha1 h;
+    uint8_t head[4];
     if (attr_at > STUN_MSG_MAX_BYTES)
         return E_MALFORMED;
-    memcpy(copy, msg, attr_at);
-    put16(copy + 2, (uint16_t)(attr_at + ATTR_HEADER + INTEGRITY_BYTES - STUN_HEADER_BYTES));
-    if (!HMAC(EVP_sha1(), pwd, (int)strlen(pwd), copy, attr_at, out, &len))
-        return E_CRYPTO;
+    memcpy(head, msg, sizeof head);
+    put16(head + 2, (uint16_t)(attr_at + ATTR_HEADER + INTEGRITY_BYTES - STUN_HEADER_BYTES));
+    hmac_sha1_key(&h, (const uint8_t *)pwd, strlen(pwd));
+    hmac_sha1_update(&h, head, sizeof head);
+    hmac_sha1_update(&h, msg + sizeof head, attr_at - sizeof head);
+    hmac_sha1_end(&h, out);
+    hmac_sha1_wipe(&h);
     return 0;
 }
 
