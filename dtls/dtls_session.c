@@ -5,6 +5,7 @@
 #include "base/secret.h"
 #include "dtls/dtls_bio.h"
 #include "dtls/dtls_identity_priv.h"
+#include "dtls/dtls_record.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -21,11 +22,13 @@
 #define EARLY_US              15000U                /* OpenSSL's timer goes off so much before its time */
 #define EXPORTER_LABEL        "EXTRACTOR-dtls_srtp" /* RFC 5764 4.2 */
 
-struct dtls_session {
-    SSL *ssl;
-    BIO *bio; /* owned by ssl */
-    struct dtls_ops ops;
-    void *arg;
+#define FLIGHT_BYTES       128 /* ChangeCipherSpec and Finished take 75 */
+#define ALERT_WARNING      1
+#define ALERT_CLOSE_NOTIFY 0
+#define HANDSHAKE_FINISHED 20
+
+/* What only a handshake needs. */
+struct handshake {
     struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
     size_t fingerprint_count;
     bool (*judge)(const struct dtls_certificate *c, void *arg);
@@ -33,12 +36,26 @@ struct dtls_session {
     unsigned first_timeout_us;
     unsigned unheard, unheard_max; /* flights sent before anything came */
     bool heard;
-    int alert;                /* -1: none */
     struct dtls_guard *guard; /* while it listens */
     struct addr from;
     uint64_t now_ms;
-    bool cookie_good;
-    bool verified, connected, over;
+    bool cookie_good, verified;
+};
+
+struct dtls_session {
+    SSL *ssl;                    /* NULL once the association is in `record` */
+    BIO *bio;                    /* owned by ssl */
+    struct handshake *handshake; /* NULL once connected */
+    struct dtls_record record;
+    struct dtls_ops ops;
+    void *arg;
+    int alert; /* -1: none */
+    bool server, connected, over;
+    bool data_seen; /* OpenSSL has delivered application data */
+    /* What OpenSSL sent from its latest ChangeCipherSpec on; longer than FLIGHT_BYTES: it does not fit. For a server
+     * that is the last flight, which its peer may lose. */
+    uint8_t flight[FLIGHT_BYTES];
+    size_t flight_len;
 };
 
 static const EVP_MD *digest_by_name(const char *name) {
@@ -67,39 +84,45 @@ bool dtls_certificate_matches(const struct dtls_certificate *c, const struct sdp
 int dtls_session_verify(X509_STORE_CTX *store, void *arg) {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct dtls_session *s = SSL_get_app_data(ssl);
+    struct handshake *h = s->handshake;
     const struct dtls_certificate cert = {X509_STORE_CTX_get0_cert(store)};
     (void)arg;
-    s->verified = cert.x509 && (s->judge ? s->judge(&cert, s->arg)
-                                         : dtls_certificate_matches(&cert, s->fingerprints, s->fingerprint_count));
-    X509_STORE_CTX_set_error(store, s->verified ? X509_V_OK : X509_V_ERR_CERT_REJECTED);
-    return s->verified;
+    bool ok =
+        h && cert.x509 &&
+        (h->judge ? h->judge(&cert, s->arg) : dtls_certificate_matches(&cert, h->fingerprints, h->fingerprint_count));
+    if (h)
+        h->verified = ok;
+    X509_STORE_CTX_set_error(store, ok ? X509_V_OK : X509_V_ERR_CERT_REJECTED);
+    return ok;
 }
 
 int dtls_session_make_cookie(SSL *ssl, unsigned char *out, unsigned *len) {
-    struct dtls_session *s = SSL_get_app_data(ssl);
-    if (!s->guard)
+    const struct dtls_session *s = SSL_get_app_data(ssl);
+    struct handshake *h = s->handshake;
+    if (!h || !h->guard)
         return 0;
-    dtls_guard_cookie(s->guard, out, &s->from, s->now_ms);
+    dtls_guard_cookie(h->guard, out, &h->from, h->now_ms);
     *len = DTLS_COOKIE_BYTES;
     return 1;
 }
 
-static void learn_rtt(struct dtls_session *s, uint64_t rtt_ms) {
+static void learn_rtt(struct handshake *h, uint64_t rtt_ms) {
     uint64_t us = rtt_ms * 2000;
-    s->first_timeout_us = us < RETRANSMIT_MIN_US         ? RETRANSMIT_MIN_US
+    h->first_timeout_us = us < RETRANSMIT_MIN_US         ? RETRANSMIT_MIN_US
                           : us > RETRANSMIT_FIRST_MAX_US ? RETRANSMIT_FIRST_MAX_US
                                                          : (unsigned)us;
 }
 
 int dtls_session_check_cookie(SSL *ssl, const unsigned char *cookie, unsigned len) {
-    struct dtls_session *s = SSL_get_app_data(ssl);
+    const struct dtls_session *s = SSL_get_app_data(ssl);
+    struct handshake *h = s->handshake;
     int age_ms;
-    if (s->cookie_good) /* OpenSSL asks again when it reads the same ClientHello for good */
+    if (h && h->cookie_good) /* OpenSSL asks again when it reads the same ClientHello for good */
         return 1;
-    if (!s->guard || (age_ms = dtls_guard_check(s->guard, cookie, len, &s->from, s->now_ms)) < 0)
+    if (!h || !h->guard || (age_ms = dtls_guard_check(h->guard, cookie, len, &h->from, h->now_ms)) < 0)
         return 0;
-    s->cookie_good = true;
-    learn_rtt(s, (uint64_t)age_ms);
+    h->cookie_good = true;
+    learn_rtt(h, (uint64_t)age_ms);
     return 1;
 }
 
@@ -109,17 +132,49 @@ static void on_info(const SSL *ssl, int where, int value) {
         s->alert = value & 0xff;
 }
 
+static void keep_flight(struct dtls_session *s, const uint8_t *record, size_t len) {
+    if (record[0] == DTLS_RECORD_CCS)
+        s->flight_len = 0;
+    else if (s->flight_len == 0)
+        return;
+    if (s->flight_len + len <= sizeof s->flight)
+        memcpy(s->flight + s->flight_len, record, len);
+    s->flight_len += len;
+}
+
 static void on_bio_send(const uint8_t *dg, size_t len, void *arg) {
     struct dtls_session *s = arg;
+    for (size_t at = 0, n; at < len; at += n) {
+        n = dtls_record_length(dg + at, len - at);
+        keep_flight(s, dg + at, n);
+    }
     s->ops.send(dg, len, s->arg);
 }
 
 static unsigned next_timeout_us(SSL *ssl, unsigned previous_us) {
     const struct dtls_session *s = SSL_get_app_data(ssl);
-    unsigned most_us = s->unheard_max && !s->heard ? RETRANSMIT_UNHEARD_US : RETRANSMIT_MAX_US;
+    const struct handshake *h = s->handshake;
+    if (!h)
+        return RETRANSMIT_MAX_US;
+    unsigned most_us = h->unheard_max && !h->heard ? RETRANSMIT_UNHEARD_US : RETRANSMIT_MAX_US;
     unsigned next_us = previous_us == 0 ? 0 : (previous_us - EARLY_US) * 2;
     next_us = next_us < most_us ? next_us : most_us;
-    return (next_us > s->first_timeout_us ? next_us : s->first_timeout_us) + EARLY_US;
+    return (next_us > h->first_timeout_us ? next_us : h->first_timeout_us) + EARLY_US;
+}
+
+static struct handshake *handshake_new(const struct dtls_params *p) {
+    struct handshake *h = calloc(1, sizeof *h);
+    if (!h)
+        return NULL;
+    h->fingerprint_count = p->fingerprint_count < SDP_FINGERPRINTS_MAX ? p->fingerprint_count : SDP_FINGERPRINTS_MAX;
+    if (h->fingerprint_count)
+        memcpy(h->fingerprints, p->fingerprints, h->fingerprint_count * sizeof *h->fingerprints);
+    h->judge = p->judge;
+    h->unheard_max = p->unheard_max;
+    h->first_timeout_us = RETRANSMIT_DEFAULT_US;
+    if (p->rtt_ms)
+        learn_rtt(h, p->rtt_ms);
+    return h;
 }
 
 int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const struct dtls_params *p,
@@ -129,16 +184,10 @@ int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const s
         return E_NOMEM;
     s->ops = *ops;
     s->arg = arg;
-    s->fingerprint_count = p->fingerprint_count < SDP_FINGERPRINTS_MAX ? p->fingerprint_count : SDP_FINGERPRINTS_MAX;
-    if (s->fingerprint_count)
-        memcpy(s->fingerprints, p->fingerprints, s->fingerprint_count * sizeof *s->fingerprints);
-    s->judge = p->judge;
-    s->unheard_max = p->unheard_max;
     s->alert = -1;
-    s->first_timeout_us = RETRANSMIT_DEFAULT_US;
-    if (p->rtt_ms)
-        learn_rtt(s, p->rtt_ms);
-    s->ssl = SSL_new(dtls_identity_ctx(id));
+    s->server = !p->client;
+    s->handshake = handshake_new(p);
+    s->ssl = s->handshake ? SSL_new(dtls_identity_ctx(id)) : NULL;
     s->bio = s->ssl ? dtls_bio_new(on_bio_send, s, DTLS_MTU_BYTES) : NULL;
     if (!s->bio) {
         dtls_session_free(s);
@@ -157,9 +206,23 @@ int dtls_session_new(struct dtls_session **sp, struct dtls_identity *id, const s
     return 0;
 }
 
+static int send_record(struct dtls_session *s, enum dtls_record_type type, const uint8_t *p, size_t len) {
+    uint8_t out[DTLS_MTU_BYTES];
+    int n = dtls_record_seal(&s->record, type, p, len, out, sizeof out);
+    if (n < 0)
+        return n;
+    s->ops.send(out, (size_t)n, s->arg);
+    return 0;
+}
+
 struct dtls_session *dtls_session_free(struct dtls_session *s) {
-    if (s && s->ssl && s->connected && !s->over)
-        SSL_shutdown(s->ssl);
+    static const uint8_t close_notify[] = {ALERT_WARNING, ALERT_CLOSE_NOTIFY};
+    if (s && s->connected && !s->over) {
+        if (s->ssl)
+            SSL_shutdown(s->ssl);
+        else
+            send_record(s, DTLS_RECORD_ALERT, close_notify, sizeof close_notify);
+    }
     return dtls_session_forget(s);
 }
 
@@ -168,6 +231,7 @@ struct dtls_session *dtls_session_forget(struct dtls_session *s) {
         return NULL;
     SSL_free(s->ssl);
     ERR_clear_error();
+    free(s->handshake);
     secret_wipe(s, sizeof *s);
     free(s);
     return NULL;
@@ -192,8 +256,7 @@ static int export_keys(struct dtls_session *s, struct media_keys *keys) {
     if (SSL_export_keying_material(s->ssl, material, 2 * (key + salt), EXPORTER_LABEL, strlen(EXPORTER_LABEL), NULL, 0,
                                    0) != 1)
         return E_CRYPTO;
-    uint8_t *client = SSL_is_server(s->ssl) ? keys->rx : keys->tx,
-            *server = SSL_is_server(s->ssl) ? keys->tx : keys->rx;
+    uint8_t *client = s->server ? keys->rx : keys->tx, *server = s->server ? keys->tx : keys->rx;
     keys->profile = info->profile;
     memcpy(client, material, key);
     memcpy(server, material + key, key);
@@ -205,7 +268,7 @@ static int export_keys(struct dtls_session *s, struct media_keys *keys) {
 
 static void connected(struct dtls_session *s) {
     struct media_keys keys;
-    int err = s->verified ? export_keys(s, &keys) : E_AUTH;
+    int err = s->handshake && s->handshake->verified ? export_keys(s, &keys) : E_AUTH;
     if (err == 0) {
         s->connected = true;
         s->ops.connected(&keys, s->arg);
@@ -225,32 +288,101 @@ static void judge(struct dtls_session *s, int ret) {
     ERR_clear_error();
 }
 
-static void advance(struct dtls_session *s) {
-    uint8_t data[DTLS_MTU_BYTES + 64];
-    ERR_clear_error();
-    if (!s->connected) {
-        int ret = SSL_do_handshake(s->ssl);
-        if (ret != 1) {
-            judge(s, ret);
-            return;
-        }
-        connected(s);
+/* The last record that OpenSSL has sealed: as a rule our Finished. */
+static const uint8_t *last_record(const struct dtls_session *s, size_t *len) {
+    size_t at = 0, n;
+    while (at + (n = dtls_record_length(s->flight + at, s->flight_len - at)) < s->flight_len)
+        at += n;
+    *len = s->flight_len - at;
+    return s->flight + at;
+}
+
+/* Connected: go on without OpenSSL, where that loses nothing. When application data came with the end of the handshake,
+ * OpenSSL knows which records it was in, and we do not. */
+static void leave_openssl(struct dtls_session *s) {
+    size_t len;
+    free(s->handshake);
+    s->handshake = NULL;
+    if (s->data_seen || s->flight_len == 0 || s->flight_len > sizeof s->flight)
+        return;
+    const uint8_t *sealed = last_record(s, &len);
+    if (dtls_record_take(&s->record, s->ssl, sealed, len) == 0) {
+        SSL_free(s->ssl);
+        s->ssl = NULL;
+        s->bio = NULL;
     }
-    while (s->connected && !s->over) {
+    ERR_clear_error();
+}
+
+static void read_data(struct dtls_session *s) {
+    uint8_t data[DTLS_MTU_BYTES + 64];
+    while (!s->over) {
         int n = SSL_read(s->ssl, data, sizeof data);
         if (n <= 0) {
             judge(s, n);
             return;
         }
+        s->data_seen = true;
         if (s->ops.data)
             s->ops.data(data, (size_t)n, s->arg);
     }
 }
 
+static void advance(struct dtls_session *s) {
+    ERR_clear_error();
+    if (s->connected) {
+        read_data(s);
+        return;
+    }
+    int ret = SSL_do_handshake(s->ssl);
+    if (ret != 1) {
+        judge(s, ret);
+        return;
+    }
+    connected(s);
+    if (!s->over)
+        read_data(s);
+    if (!s->over)
+        leave_openssl(s);
+}
+
+static void take_record(struct dtls_session *s, uint8_t *record, size_t record_len) {
+    const uint8_t *text;
+    uint8_t type = record[0];
+    int len = dtls_record_open(&s->record, record, record_len, &text);
+    if (len <= 0)
+        return;
+    if (type == DTLS_RECORD_DATA) {
+        if (s->ops.data)
+            s->ops.data(text, (size_t)len, s->arg);
+    } else if (type == DTLS_RECORD_ALERT && len == 2) {
+        s->alert = text[1];
+        /* RFC 5246 7.2: the other warnings ask for nothing. */
+        if (text[1] == ALERT_CLOSE_NOTIFY || text[0] != ALERT_WARNING)
+            finish(s, text[1] == ALERT_CLOSE_NOTIFY ? 0 : E_CRYPTO);
+    } else if (type == DTLS_RECORD_HANDSHAKE && text[0] == HANDSHAKE_FINISHED && s->server) {
+        /* RFC 6347 4.2.4: the client lost our last flight. The same records again, and not new ones: a client that has
+         * them knows them for replays. */
+        s->ops.send(s->flight, s->flight_len, s->arg);
+    }
+}
+
+static void take_records(struct dtls_session *s, const uint8_t *dg, size_t len) {
+    uint8_t copy[DTLS_MTU_BYTES + 400]; /* a peer's MTU may be more than ours */
+    if (len > sizeof copy)
+        return;
+    memcpy(copy, dg, len);
+    for (size_t at = 0, n; at < len && !s->over; at += n) {
+        n = dtls_record_length(copy + at, len - at);
+        take_record(s, copy + at, n);
+    }
+    secret_wipe(copy, len);
+}
+
 int dtls_session_start(struct dtls_session *s, uint64_t now_ms) {
-    s->started_ms = now_ms;
-    if (!SSL_is_server(s->ssl)) {
-        s->unheard = 1;
+    s->handshake->started_ms = now_ms;
+    if (!s->server) {
+        s->handshake->unheard = 1;
         advance(s);
     }
     return s->over ? E_CLOSED : 0;
@@ -258,26 +390,27 @@ int dtls_session_start(struct dtls_session *s, uint64_t now_ms) {
 
 int dtls_session_listen(struct dtls_session *s, struct dtls_guard *g, const struct addr *from, const uint8_t *dg,
                         size_t len, uint64_t now_ms) {
-    if (s->over)
+    struct handshake *h = s->handshake;
+    if (s->over || !h)
         return E_CLOSED;
     BIO_ADDR *unused = BIO_ADDR_new();
     if (!unused)
         return E_NOMEM;
-    s->guard = g;
-    s->from = *from;
-    s->now_ms = now_ms;
-    s->cookie_good = false;
+    h->guard = g;
+    h->from = *from;
+    h->now_ms = now_ms;
+    h->cookie_good = false;
     ERR_clear_error();
     dtls_bio_put(s->bio, dg, len);
     int ret = DTLSv1_listen(s->ssl, unused);
     dtls_bio_put(s->bio, NULL, 0);
     BIO_ADDR_free(unused);
-    s->guard = NULL;
+    h->guard = NULL;
     ERR_clear_error();
-    if (ret != 1 || !s->cookie_good)
+    if (ret != 1 || !h->cookie_good)
         return 0;
-    s->started_ms = now_ms;
-    s->heard = true;
+    h->started_ms = now_ms;
+    h->heard = true;
     advance(s);
     return 1;
 }
@@ -288,34 +421,47 @@ void dtls_session_move(struct dtls_session *s, const struct dtls_ops *ops, void 
 }
 
 bool dtls_session_is_of(const struct dtls_session *s, const struct dtls_identity *id) {
-    return SSL_get_SSL_CTX(s->ssl) == dtls_identity_ctx(id);
+    return s->ssl && SSL_get_SSL_CTX(s->ssl) == dtls_identity_ctx(id);
+}
+
+static void note_heard(struct dtls_session *s, uint64_t now_ms) {
+    struct handshake *h = s->handshake;
+    if (!h)
+        return;
+    if (h->started_ms == 0)
+        h->started_ms = now_ms;
+    /* Karn's rule: after a retransmission nobody knows which of the flights this answers. */
+    if (!h->heard && h->unheard == 1 && !s->server)
+        learn_rtt(h, now_ms - h->started_ms);
+    h->heard = true;
 }
 
 int dtls_session_input(struct dtls_session *s, const uint8_t *dg, size_t len, uint64_t now_ms) {
     if (s->over)
         return E_CLOSED;
-    if (s->started_ms == 0)
-        s->started_ms = now_ms;
     if (len == 0) /* OpenSSL would take it for the end of a stream */
         return 0;
-    /* Karn's rule: after a retransmission nobody knows which of the flights this answers. */
-    if (!s->heard && s->unheard == 1 && !SSL_is_server(s->ssl))
-        learn_rtt(s, now_ms - s->started_ms);
-    s->heard = true;
+    if (!s->ssl) {
+        take_records(s, dg, len);
+        return 0;
+    }
+    note_heard(s, now_ms);
     dtls_bio_put(s->bio, dg, len);
     advance(s);
-    dtls_bio_put(s->bio, NULL, 0);
+    if (s->bio)
+        dtls_bio_put(s->bio, NULL, 0);
     return 0;
 }
 
 void dtls_session_tick(struct dtls_session *s, uint64_t now_ms) {
-    if (s->over || s->connected || s->started_ms == 0)
+    struct handshake *h = s->handshake;
+    if (s->over || !h || h->started_ms == 0)
         return;
-    if (now_ms - s->started_ms > HANDSHAKE_MAX_MS) {
+    if (now_ms - h->started_ms > HANDSHAKE_MAX_MS) {
         finish(s, E_TIMEOUT);
         return;
     }
-    if (!s->heard && s->unheard_max && s->unheard >= s->unheard_max) {
+    if (!h->heard && h->unheard_max && h->unheard >= h->unheard_max) {
         struct timeval left;
         if (DTLSv1_get_timeout(s->ssl, &left) && left.tv_sec == 0 && left.tv_usec == 0)
             finish(s, E_TIMEOUT);
@@ -325,7 +471,7 @@ void dtls_session_tick(struct dtls_session *s, uint64_t now_ms) {
     if (ret < 0)
         judge(s, -1);
     else if (ret > 0)
-        s->unheard++;
+        h->unheard++;
 }
 
 int dtls_session_write(struct dtls_session *s, const uint8_t *p, size_t len) {
@@ -333,7 +479,11 @@ int dtls_session_write(struct dtls_session *s, const uint8_t *p, size_t len) {
         return E_CLOSED;
     if (!s->connected)
         return E_STATE;
-    if (len == 0 || len > DTLS_get_data_mtu(s->ssl)) /* the record's header and tag take their part of the MTU */
+    if (len == 0)
+        return E_FULL;
+    if (!s->ssl)
+        return send_record(s, DTLS_RECORD_DATA, p, len);
+    if (len > DTLS_get_data_mtu(s->ssl)) /* the record's header and tag take their part of the MTU */
         return E_FULL;
     ERR_clear_error();
     int n = SSL_write(s->ssl, p, (int)len);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One DTLS-SRTP association (RFC 5763, 5764) without a socket: datagrams and time in, datagrams and events out.
+/* One DTLS-SRTP association (RFC 5763, 5764) without a socket: datagrams and time in, datagrams and events out. OpenSSL
+ * does the handshake; afterwards the association needs half a kilobyte (dtls_record.h).
  * Owner: its leg. Thread: the leg's worker. */
 #ifndef DTLS_DTLS_SESSION_H
 #define DTLS_DTLS_SESSION_H

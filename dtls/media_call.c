@@ -370,7 +370,7 @@ static void keys_taken(struct media_call *c) {
         return;
     c->keys_taken = true;
     media_keys_wipe(&c->far.keys);
-    c->far.dtls = dtls_session_forget(c->far.dtls); /* the master secret goes with it */
+    c->far.dtls = dtls_session_forget(c->far.dtls); /* its keys and secrets go with it */
     media_relay_flush(c);
 }
 
