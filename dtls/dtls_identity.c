@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/secret.h"
 #include "dtls/dtls_identity_priv.h"
+#include "dtls/dtls_provider.h"
 #include "dtls/media_keys.h"
 
 #include <openssl/err.h>
@@ -37,7 +38,7 @@ const char *dtls_identity_fingerprint(const struct dtls_identity *i) {
 
 static X509 *make_certificate(EVP_PKEY *key) {
     uint64_t serial;
-    X509 *cert = X509_new();
+    X509 *cert = X509_new_ex(dtls_provider_libctx(), NULL);
     X509_NAME *name = cert ? X509_get_subject_name(cert) : NULL;
     random_bytes(&serial, sizeof serial);
     if (name && X509_set_version(cert, X509_VERSION_3) &&
@@ -62,9 +63,10 @@ static bool set_fingerprint(struct dtls_identity *i, const X509 *cert) {
     return true;
 }
 
-/* ML-KEM where the library has it (it takes DTLS 1.3, too). OpenSSL's macro takes no const. */
+/* ML-KEM where the library has it (it takes DTLS 1.3, too). The last two are there for peers whose certificates are on
+ * them. OpenSSL's macro takes no const. */
 static const char *set_groups(SSL_CTX *ctx) {
-    static char with_ml_kem[] = "X25519MLKEM768:X25519:P-256", without[] = "X25519:P-256";
+    static char with_ml_kem[] = "X25519MLKEM768:X25519:P-256:P-384:P-521", without[] = "X25519:P-256:P-384:P-521";
     if (SSL_CTX_set1_groups_list(ctx, with_ml_kem) == 1)
         return with_ml_kem;
     ERR_clear_error();
@@ -94,8 +96,8 @@ static bool configure(SSL_CTX *ctx, const char *profiles) {
     SSL_CTX_set_cookie_generate_cb(ctx, dtls_session_make_cookie);
     SSL_CTX_set_cookie_verify_cb(ctx, dtls_session_check_cookie);
     return SSL_CTX_set_min_proto_version(ctx, DTLS1_2_VERSION) == 1 &&
-           SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES") == 1 && set_groups(ctx) &&
-           SSL_CTX_set_tlsext_use_srtp(ctx, profiles) == 0; /* this one returns 0 on success */
+           SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES") == 1 &&
+           set_groups(ctx) && SSL_CTX_set_tlsext_use_srtp(ctx, profiles) == 0; /* this one returns 0 on success */
 }
 
 static const char *last_reason(void) {
@@ -104,7 +106,7 @@ static const char *last_reason(void) {
 }
 
 static int generate(SSL_CTX *ctx, struct err_text *et) {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(dtls_provider_libctx(), NULL, "EC", "P-256");
     X509 *cert = key ? make_certificate(key) : NULL;
     int err = 0;
     if (!cert || SSL_CTX_use_certificate(ctx, cert) != 1 || SSL_CTX_use_PrivateKey(ctx, key) != 1)
@@ -141,7 +143,7 @@ static int load(SSL_CTX *ctx, const struct dtls_identity_params *p, struct err_t
 }
 
 static int fill(struct dtls_identity *i, const struct dtls_identity_params *p, struct err_text *et) {
-    i->ctx = SSL_CTX_new(DTLS_method());
+    i->ctx = SSL_CTX_new_ex(dtls_provider_libctx(), NULL, DTLS_method());
     if (!i->ctx || !configure(i->ctx, p->srtp_profiles ? p->srtp_profiles : DEFAULT_PROFILES))
         return err_say(et, E_CRYPTO, "the DTLS identity could not be made: %s", last_reason());
     int err = p->certificate_file ? load(i->ctx, p, et) : generate(i->ctx, et);
