@@ -12,6 +12,7 @@
 #include "dtls/stun_msg.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +25,14 @@
 #define RING_SLOTS        1024
 #define SOCKET_BYTES      (4 << 20)
 #define ROUNDS_MAX        4 /* batches in a turn of the loop, so that handshakes, commands and timers have their turns */
-#define FLOW_MS           4   /* a command waits so long at most when datagrams have just stopped */
-#define LATER_MAX         256 /* one flight each of some fifty handshakes */
+#define FLOW_GAP_MS       1    /* media that comes at such distances flows densely */
+#define FLOW_MS           4    /* a command waits so long at most when dense media has just stopped */
+#define LATER_MAX         256  /* one flight each of some fifty handshakes */
+#define LATER_US          50   /* of handshakes in a turn while media flows; the last record may take twice as long */
+#define LATER_ALONE_US    1000 /* of handshakes in a turn when there is no media that could wait */
+#define LATER_BATCH       16   /* datagrams of handshakes that wait for each other */
+#define TRIM_CALLS        64   /* a worker that had so many and has none gives memory back */
+#define MEDIA_FLOWS_MS    100  /* since the last packet of media */
 
 struct worker_event {
     struct worker_event *next;
@@ -141,7 +148,17 @@ static void serve_one_later(struct media_worker *w) {
     HASH_FIND(hh, w->by_addr, &l->record[i].src, sizeof l->record[i].src, source);
     if (source)
         media_call_dtls(source->leg, l->record[i].p, l->record[i].len);
-    flush(w);
+}
+
+/* As many as the time allows, one at least. What they send leaves together. */
+static void serve_later(struct media_worker *w) {
+    bool media = w->now_ms - w->media_ms < MEDIA_FLOWS_MS;
+    uint64_t until_us = clock_mono_us() + (media ? LATER_US : LATER_ALONE_US);
+    do
+        serve_one_later(w);
+    while (w->later->count && clock_mono_us() < until_us);
+    if (w->later->count == 0 || w->out->count >= LATER_BATCH)
+        flush(w);
 }
 
 static void put_later(struct media_worker *w, const uint8_t *p, size_t len, const struct addr *src) {
@@ -170,6 +187,7 @@ static void take_rtp(struct media_worker *w, struct media_source *source, uint8_
     /* What completes this leg's handshake may be among those that wait. */
     while (media_call_handshaking(source->leg) && w->later->count)
         serve_one_later(w);
+    w->media_ms = w->now_ms;
     media_call_rtp(source->leg, p, len);
 }
 
@@ -227,15 +245,26 @@ static int receive(struct media_worker *w, struct worker_in *in, bool wait) {
     return n;
 }
 
-/* The batches of one turn. While datagrams flow, the worker waits in recvmmsg and finds commands when that returns,
- * which saves it a system call and a timer; when none came for FLOW_MS it waits for both.
- * Returns whether they flow. */
+/* The batches of one turn. While media flows densely, the worker waits in recvmmsg and finds commands when that
+ * returns, which saves it a system call and a timer for each packet; else it waits for both. Returns whether media
+ * flows densely. */
 static bool receive_some(struct media_worker *w, struct worker_in *in, bool flowing) {
+    uint64_t before_ms = w->media_ms;
     int n = receive(w, in, flowing && w->later->count == 0);
-    bool some = n > 0;
     for (int rounds = 1; rounds < ROUNDS_MAX && n == WORKER_BATCH; rounds++)
         n = receive(w, in, false);
-    return some;
+    return w->media_ms == w->now_ms && w->now_ms - before_ms <= FLOW_GAP_MS;
+}
+
+/* glibc gives back what is free at the end of an arena only. This looks at every page, so it waits until there is no
+ * call that it could delay. */
+static void give_back_memory(struct media_worker *w) {
+    if (w->calls_open > w->calls_most)
+        w->calls_most = w->calls_open;
+    if (w->calls_open > 0 || w->calls_most < TRIM_CALLS)
+        return;
+    w->calls_most = 0;
+    malloc_trim(0);
 }
 
 static void *worker_main(void *arg) {
@@ -253,15 +282,18 @@ static void *worker_main(void *arg) {
         }
         flowing = receive_some(w, in, flowing);
         if (w->later->count)
-            serve_one_later(w);
+            serve_later(w);
         if (w->now_ms - swept_ms >= (uint64_t)tick_ms) {
             media_call_sweep(w, w->now_ms - swept_ms);
             swept_ms = w->now_ms;
             media_plain_sweep(w);
             flush(w);
+            give_back_memory(w);
         }
+        unsigned queued = w->out->count;
         media_ringback_tick(w);
-        flush(w);
+        if (w->out->count != queued)
+            flush(w);
         drain_backlog(w);
     }
     media_call_close_all(w);

@@ -101,10 +101,10 @@ struct media_worker {
     struct media_source *by_addr;
     struct media_plain *plain; /* callers without ICE */
     struct stun_sources *stun_sources;
-    struct media_ringing *ringing; /* calls that hear the ringback tone, the one that is due first in front */
-    struct media_leg *handshaking; /* list of the legs whose DTLS is under way */
-    unsigned calls_open, swept;    /* swept: the slot where the sweep goes on */
-    uint64_t now_ms;
+    struct media_ringing *ringing;          /* calls that hear the ringback tone, the one that is due first in front */
+    struct media_leg *handshaking;          /* list of the legs whose DTLS is under way */
+    unsigned calls_open, calls_most, swept; /* most: since memory was given back; swept: where the sweep goes on */
+    uint64_t now_ms, media_ms;              /* media_ms: when media came last */
     struct worker_event *backlog, *backlog_tail;
     unsigned backlog_count;
     struct worker_out *out;
