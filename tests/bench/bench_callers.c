@@ -33,8 +33,7 @@ struct bench_callers { /* the parent's side */
 /* The child's side. */
 struct callers {
     int fd;
-    bool keep;
-    struct dtls_identity *identity;
+    struct bench_callers_config cfg;
     struct bench_socket *socket;
     struct bench_peer **peers; /* by number */
     uint32_t cap;
@@ -60,7 +59,7 @@ static void settle(struct callers *c, struct bench_peer *p, bool was_up) {
     c->report.connected += up && !was_up;
     c->report.closed += p->closed && p->err == 0;
     c->report.failed += p->closed && p->err != 0;
-    if (p->closed || (up && !c->keep))
+    if (p->closed || (up && !c->cfg.keep))
         drop(c, p->number);
 }
 
@@ -82,7 +81,8 @@ static void start(struct callers *c, const struct request *r) {
         memset(c->peers + c->cap, 0, (cap - c->cap) * sizeof *c->peers);
         c->cap = cap;
     }
-    *p = (struct bench_peer){.socket = c->socket, .number = r->number, .target = r->target, .identity = c->identity};
+    *p =
+        (struct bench_peer){.socket = c->socket, .number = r->number, .target = r->target, .identity = c->cfg.identity};
     c->peers[r->number] = p;
     bench_peer_start(p, clock_mono_ms());
 }
@@ -120,7 +120,10 @@ static void serve(struct callers *c) {
             else
                 answer(c);
         }
-        bench_socket_receive(c->socket, on_dgram, c);
+        if (fds[1].revents && c->cfg.nap_us)
+            usleep(c->cfg.nap_us);
+        while (bench_socket_receive(c->socket, on_dgram, c) == BENCH_BATCH)
+            ;
         if (clock_mono_ms() >= next_ms) {
             tick(c);
             next_ms = clock_mono_ms() + TICK_MS;
@@ -129,7 +132,7 @@ static void serve(struct callers *c) {
     }
 }
 
-struct bench_callers *bench_callers_new(struct dtls_identity *identity, bool keep, int cpu) {
+struct bench_callers *bench_callers_new(const struct bench_callers_config *cfg) {
     struct bench_callers *c = must(calloc(1, sizeof *c));
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 || (c->pid = fork()) < 0) {
@@ -140,9 +143,9 @@ struct bench_callers *bench_callers_new(struct dtls_identity *identity, bool kee
     close(pair[c->pid != 0]);
     if (c->pid != 0)
         return c;
-    struct callers side = {.fd = c->fd, .keep = keep, .identity = identity, .socket = bench_socket_new(false)};
+    struct callers side = {.fd = c->fd, .cfg = *cfg, .socket = bench_socket_new(false)};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    bench_cpu_pin(0, cpu);
+    bench_cpu_pin(0, cfg->cpu);
     setpriority(PRIO_PROCESS, 0, LOWEST_PRIORITY);
     serve(&side);
     _exit(0);

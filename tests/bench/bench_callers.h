@@ -13,9 +13,15 @@ struct bench_callers_report {
     uint32_t failed;    /* ended by an error, or not connected */
 };
 
-/* Forks: before any thread is there. keep: associations are held and consent is kept up; else each is dropped silently
- * as soon as it is connected. cpu: to run on, or -1. */
-struct bench_callers *bench_callers_new(struct dtls_identity *identity, bool keep, int cpu);
+struct bench_callers_config {
+    struct dtls_identity *identity;
+    bool keep; /* associations are held and consent is kept up; else each is dropped silently once it is connected */
+    unsigned nap_us; /* before they look at what came, so that all of a burst is there and the other side sleeps */
+    int cpu;         /* to run on, or -1 */
+};
+
+/* Forks: before any thread is there. */
+struct bench_callers *bench_callers_new(const struct bench_callers_config *cfg);
 /* number: new for each call. */
 void bench_callers_start(struct bench_callers *c, uint32_t number, const struct bench_target *target);
 struct bench_callers_report bench_callers_report(struct bench_callers *c);

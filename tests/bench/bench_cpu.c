@@ -96,7 +96,7 @@ void bench_cpu_pin(pid_t tid, int cpu) {
 }
 
 void bench_cpu_first(pid_t tid, bool on) {
-    struct sched_param p = {.sched_priority = on ? 1 : 0};
+    struct sched_param p = {.sched_priority = on};
     sched_setscheduler(tid, on ? SCHED_FIFO : SCHED_OTHER, &p);
 }
 

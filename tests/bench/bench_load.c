@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define RTP_HEADER_BYTES 12
 #define PAYLOAD_BYTES    160
@@ -31,7 +32,7 @@ static uint64_t sent_ns[BENCH_LOAD_CALLS_MAX][2][REMEMBERED]; /* by call and end
 
 static void fail(const char *what) {
     fprintf(stderr, "bench: %s\n", what);
-    exit(1);
+    _exit(1); /* other threads are at work */
 }
 
 static uint64_t now_ns(clockid_t clock) {

@@ -16,7 +16,7 @@
 
 static void fail(const char *what) {
     fprintf(stderr, "bench: %s\n", what);
-    exit(1);
+    _exit(1); /* other threads are at work */
 }
 
 void bench_media_start(struct bench_media *m, unsigned calls_max, const char *callers) {
@@ -48,10 +48,15 @@ int bench_media_open(struct bench_media *m, uint32_t number, media_id *id, struc
 }
 
 bool bench_media_event(struct bench_media *m, struct media_event *ev, unsigned wait_ms) {
-    if (media_poll(m->media, ev) == 0)
-        return true;
     struct pollfd p = {.fd = media_fd(m->media), .events = POLLIN};
-    return wait_ms > 0 && poll(&p, 1, (int)wait_ms) > 0 && media_poll(m->media, ev) == 0;
+    uint64_t until_ms = clock_mono_ms() + wait_ms, now_ms;
+    while (media_poll(m->media, ev) != 0) { /* readable does not mean that there is one */
+        now_ms = clock_mono_ms();
+        if (now_ms >= until_ms)
+            return false;
+        poll(&p, 1, (int)(until_ms - now_ms));
+    }
+    return true;
 }
 
 /* One call on its way up. */

@@ -50,7 +50,7 @@ struct bench {
 
 static void fail(const char *what) {
     fprintf(stderr, "bench-relay: %s\n", what);
-    exit(1);
+    _exit(1); /* other threads are at work */
 }
 
 static uint64_t floor_cpu_ns(void *arg) {
@@ -155,6 +155,7 @@ static void first(struct bench *b, bool on) {
 
 static void measure(struct bench *b) {
     first(b, true);
+
     for (unsigned i = 0; i < b->slices; i++) {
         for (int turn = 0; turn < TURNS; turn++) {
             bench_load_paced(&b->loads[turn], b->rate, PACED_MS, &b->paced[turn]);
@@ -163,6 +164,7 @@ static void measure(struct bench *b) {
         for (int turn = 0; turn < TURNS && !b->handshakes_per_s; turn++)
             bench_load_full(&b->loads[turn], FULL_MS, &b->full[turn]);
     }
+
     first(b, false);
 }
 
@@ -254,7 +256,7 @@ int main(int argc, char **argv) {
     if (dtls_identity_new_profiles(&b.identity, b.profile, &et) != 0 || rtp_crypt_init(&et) != 0)
         fail(et.s);
     if (b.handshakes_per_s)
-        b.callers = bench_callers_new(b.identity, false, bench_cpu_load());
+        b.callers = bench_callers_new(&(struct bench_callers_config){.identity = b.identity, .cpu = bench_cpu_load()});
     bench_cpu_measured();
     b.sockets[0] = bench_socket_new(true);
     b.sockets[1] = bench_socket_new(true);

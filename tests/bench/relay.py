@@ -11,52 +11,17 @@ usage: tests/bench/relay.py BUILD_DIR [--json] [--rounds N]
 """
 import argparse
 import json
-import os
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 
+from bench_rtpengine import rtpengine_beside
 from bench_table import Table
 
 RATE, HANDSHAKES = 10000, 200
 SUBJECTS = {"transfer": (["transfer"], 1.15), "re-encrypting, AES-CM": (["sdes", "--profile", "cm"], 1.35),
             "re-encrypting, AES-GCM": (["sdes", "--profile", "gcm"], 1.35)}
 BESIDE = {"transfer": ["transfer"], "re-encrypting": ["sdes", "--profile", "gcm"]}  # while callers come up
-
-
-def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Rtpengine:
-    """The Debian package's daemon, in user space, with its own defaults for all that matters."""
-
-    def __init__(self, folder):
-        self.port, self.log = free_port(socket.SOCK_DGRAM), open(os.path.join(folder, "rtpengine.log"), "wb")
-        self.process = subprocess.Popen(
-            ["rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--log-level=3", "--table=-1",
-             "--interface=127.0.0.1", f"--listen-ng=127.0.0.1:{self.port}", "--port-min=30000", "--port-max=50000",
-             "--delete-delay=0", f"--pidfile={folder}/rtpengine.pid"], stdout=self.log, stderr=self.log)
-        time.sleep(1)
-        if self.process.poll() is not None:
-            print(f"rtpengine does not start, so it is left out: {open(self.log.name).read()}", file=sys.stderr)
-
-    def running(self):
-        return self.process.poll() is None
-
-    def options(self):
-        return ["--rtpengine", str(self.process.pid), "--ng-port", str(self.port)]
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(10)
-        self.log.close()
 
 
 def measure(build, *options):
@@ -91,7 +56,7 @@ def run_rounds(build, rounds, rtpengine):
     wanted = {name: options for name, (options, _) in SUBJECTS.items()}
     wanted |= {f"{name} beside handshakes": [*options, "--handshakes", str(HANDSHAKES)] for name, options in BESIDE.items()}
     if rtpengine:
-        wanted["rtpengine"] = ["rtpengine", *rtpengine.options()]
+        wanted["rtpengine"] = ["rtpengine", *rtpengine]
     runs = {name: Runs() for name in wanted}
     for _ in range(rounds):
         for name, options in wanted.items():
@@ -127,13 +92,8 @@ def main():
     options.add_argument("--rounds", type=int, default=5)
     o = options.parse_args()
     table = Table("relay", o.json)
-    with tempfile.TemporaryDirectory() as folder:
-        rtpengine = Rtpengine(folder) if shutil.which("rtpengine") else None
-        try:
-            report(table, run_rounds(o.build, o.rounds, rtpengine if rtpengine and rtpengine.running() else None))
-        finally:
-            if rtpengine:
-                rtpengine.close()
+    with rtpengine_beside() as rtpengine:
+        report(table, run_rounds(o.build, o.rounds, rtpengine))
     return 1 if table.missed else 0
 
 
