@@ -1,97 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Offers that are read, and offers that are refused. */
 #include "base/bytes.h"
-#include "dtls/sdp.h"
+#include "tests/unit/dtls/sdp_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define FP_HEX "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89"
-#define FP_256 "sha-256 " FP_HEX
-#define FP_384 "sha-384 " FP_HEX ":AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89"
-#define FP_512 "sha-512 " FP_HEX ":" FP_HEX
-#define PWD    "passwordofatleast22chars"
-
-#define TRANSPORT                                                                                                      \
-    "a=ice-ufrag:Zx9+\r\na=ice-pwd:" PWD "\r\na=ice-options:trickle\r\na=fingerprint:" FP_256 "\r\na=setup:"           \
-    "actpass\r\n"
-#define HEAD          "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 #define LINES_OF_HEAD 4
-
-/* Written in the form of a browser's offer: sound, pictures with retransmission, and a data channel. */
-static const char browser[] =
-    HEAD "a=group:BUNDLE 0 1 2\r\n"
-         "a=extmap-allow-mixed\r\n"
-         "a=msid-semantic: WMS stream\r\n"
-         "m=audio 51472 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126\r\n"
-         "c=IN IP4 192.0.2.33\r\n"
-         "a=rtcp:9 IN IP4 0.0.0.0\r\n"
-         "a=candidate:1467250027 1 udp 2122260223 192.0.2.33 51472 typ host generation 0 network-id 1\r\n"
-         "a=candidate:2 1 udp 2122194687 9b36eaac-bb2e-49bb-bb78-21c41c499900.local 51473 typ host generation 0\r\n"
-         "a=candidate:3 1 tcp 1518280447 192.0.2.33 9 typ host tcptype active generation 0\r\n"
-         "a=candidate:4 2 udp 2122260222 192.0.2.33 51474 typ host generation 0\r\n"
-         "a=candidate:5 1 UDP 1686052607 2001:db8::33 51475 typ srflx raddr 0.0.0.0 rport 0\r\n" TRANSPORT "a=mid:0\r\n"
-         "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n"
-         "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n"
-         "a=sendrecv\r\n"
-         "a=msid:stream track\r\n"
-         "a=rtcp-mux\r\n"
-         "a=rtcp-rsize\r\n"
-         "a=rtpmap:111 opus/48000/2\r\n"
-         "a=rtcp-fb:111 transport-cc\r\n"
-         "a=fmtp:111 minptime=10;useinbandfec=1\r\n"
-         "a=rtpmap:63 red/48000/2\r\n"
-         "a=fmtp:63 111/111\r\n"
-         "a=rtpmap:9 G722/8000\r\n"
-         "a=rtpmap:0 PCMU/8000\r\n"
-         "a=rtpmap:8 PCMA/8000\r\n"
-         "a=rtpmap:13 CN/8000\r\n"
-         "a=rtpmap:110 telephone-event/48000\r\n"
-         "a=rtpmap:126 telephone-event/8000\r\n"
-         "a=ssrc:3570614608 cname:4TOk42mSjXCkVIa6\r\n"
-         "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103 114\r\n"
-         "c=IN IP4 0.0.0.0\r\n" TRANSPORT "a=mid:1\r\n"
-         "a=sendonly\r\n"
-         "a=rtcp-mux\r\n"
-         "a=rtpmap:96 VP8/90000\r\n"
-         "a=rtcp-fb:96 nack pli\r\n"
-         "a=rtpmap:97 rtx/90000\r\n"
-         "a=fmtp:97 apt=96\r\n"
-         "a=rtpmap:102 H264/90000\r\n"
-         "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n"
-         "a=rtpmap:103 rtx/90000\r\n"
-         "a=fmtp:103 apt=102\r\n"
-         "a=rtpmap:114 ulpfec/90000\r\n"
-         "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
-         "c=IN IP4 0.0.0.0\r\n" TRANSPORT "a=mid:2\r\n"
-         "a=sctp-port:5000\r\n";
-
-#define SIMPLE_MEDIA "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=rtcp-mux\r\n"
-static const char simple[] = HEAD TRANSPORT SIMPLE_MEDIA;
-
-static struct sdp *parsed(const char *text) {
-    struct err_text et = {""};
-    struct sdp *s = NULL;
-    if (sdp_parse(&s, text, strlen(text), &et) != 0)
-        fail_msg("%s", et.s);
-    return s;
-}
-
-/* The text with `from` replaced by `to` once; static buffers, two in turn, so that calls can be nested. */
-static const char *with(const char *text, const char *from, const char *to) {
-    static char buffers[2][16384];
-    static unsigned turn;
-    char *out = buffers[turn++ % 2];
-    const char *at = strstr(text, from);
-    assert_non_null(at);
-    snprintf(out, sizeof buffers[0], "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
-    return out;
-}
 
 static void assert_refused(const char *text, int want, const char *sentence) {
     struct err_text et = {""};
@@ -109,56 +21,6 @@ static void assert_unfit(const char *text, int want, const char *sentence) {
     if (!strstr(et.s, sentence))
         fail_msg("\"%s\" is not in \"%s\"", sentence, et.s);
     sdp_free(s);
-}
-
-struct side {
-    struct addr candidates[2];
-    struct sdp_local l;
-};
-
-static void side_init(struct side *s) {
-    memset(s, 0, sizeof *s);
-    assert_int_equal(addr_parse_hostport(&s->candidates[0], "198.51.100.1:10000"), 0);
-    assert_int_equal(addr_parse_hostport(&s->candidates[1], "[2001:db8::1]:10000"), 0);
-    s->l = (struct sdp_local){.candidates = s->candidates,
-                              .candidate_count = 2,
-                              .ufrag = "oursufrg",
-                              .pwd = "ourpasswordourpasswordourpasswor",
-                              .fingerprint = FP_256,
-                              .setup = SDP_SETUP_PASSIVE,
-                              .session_id = 42};
-}
-
-typedef int (*sdp_writer)(struct buf *out, const struct sdp *offer, const struct sdp_local *l, struct err_text *et);
-
-/* What is written for an offer, and what a parser makes of it. */
-struct written {
-    struct buf text;
-    struct sdp *sdp;
-};
-
-static struct written written(sdp_writer write, const char *offer, const struct sdp_local *l) {
-    struct written w = {{0}, NULL};
-    struct err_text et = {""};
-    struct sdp *s = parsed(offer);
-    if (write(&w.text, s, l, &et) != 0)
-        fail_msg("%s", et.s);
-    sdp_free(s);
-    w.sdp = parsed(w.text.p);
-    return w;
-}
-
-static void written_free(struct written *w) {
-    buf_free(&w->text);
-    w->sdp = sdp_free(w->sdp);
-}
-
-static void assert_codecs(const struct sdp_media *m, const char *want) {
-    struct buf b = {0};
-    for (size_t i = 0; i < m->codec_count; i++)
-        buf_addf(&b, "%s%d", i ? " " : "", m->codecs[i].pt);
-    assert_string_equal(b.p, want);
-    buf_free(&b);
 }
 
 static void a_browsers_offer_is_read(void **state) {
@@ -202,20 +64,6 @@ static void static_payload_types_need_no_rtpmap(void **state) {
     assert_string_equal(s->media[0].codecs[0].name, "PCMU");
     assert_int_equal(s->media[0].codecs[0].clock_hz, 8000);
     sdp_free(s);
-}
-
-static void a_payload_type_named_twice_counts_once(void **state) {
-    struct side side;
-    (void)state;
-    side_init(&side);
-    struct written w =
-        written(sdp_write_answer,
-                with(with(simple, "SAVPF 0", "SAVPF 0 8 0 0"), "a=rtcp-mux", "a=rtcp-mux\r\na=fmtp:0 x=y"), &side.l);
-    assert_codecs(&w.sdp->media[0], "0 8");
-    char *line = strstr(w.text.p, "a=fmtp:0 x=y");
-    assert_non_null(line);
-    assert_null(strstr(line + 1, "a=fmtp:0 x=y"));
-    written_free(&w);
 }
 
 static void only_numeric_udp_candidates_of_the_first_component_are_kept(void **state) {
@@ -269,6 +117,14 @@ static void the_first_section_of_the_bundle_carries_the_transport(void **state) 
                                 "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:b\r\na=ice-ufrag:ofb1\r\n");
     (void)state;
     assert_string_equal(s->ice_ufrag, "ofb1");
+    sdp_free(s);
+}
+
+static void a_direction_of_the_session_level_holds_for_its_sections(void **state) {
+    struct sdp *s = parsed(HEAD "a=recvonly\r\nm=audio 9 RTP/SAVP 0\r\nm=audio 9 RTP/SAVP 0\r\na=sendrecv\r\n");
+    (void)state;
+    assert_int_equal(s->media[0].direction, SDP_RECVONLY);
+    assert_int_equal(s->media[1].direction, SDP_SENDRECV);
     sdp_free(s);
 }
 
@@ -427,263 +283,11 @@ static void an_offer_that_cannot_be_taken_is_told_why(void **state) {
     assert_unfit(with(simple, "a=setup:actpass\r\n", ""), E_MALFORMED, "no a=setup");
 }
 
-static void we_are_passive_unless_the_offer_is(void **state) {
-    static const struct {
-        const char *offered;
-        enum sdp_setup ours;
-    } rows[] = {{"a=setup:actpass", SDP_SETUP_PASSIVE},
-                {"a=setup:active", SDP_SETUP_PASSIVE},
-                {"a=setup:passive", SDP_SETUP_ACTIVE}};
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        struct sdp *s = parsed(with(simple, "a=setup:actpass", rows[i].offered));
-        assert_int_equal(sdp_answer_setup(s), rows[i].ours);
-        sdp_free(s);
-    }
-}
-
-static void the_answer_takes_sound_and_pictures_and_rejects_the_data_channel(void **state) {
-    struct side side;
-    (void)state;
-    side_init(&side);
-    struct written w = written(sdp_write_answer, browser, &side.l);
-    assert_int_equal(w.sdp->media_count, 3);
-    assert_int_equal(w.sdp->media[0].port, 10000);
-    assert_int_equal(w.sdp->media[1].port, 10000);
-    assert_int_equal(w.sdp->media[2].port, 0);
-    assert_non_null(strstr(w.text.p, "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
-    assert_non_null(strstr(w.text.p, "a=group:BUNDLE 0 1\r\n"));
-    assert_string_equal(w.sdp->media[2].mid, "2");
-    assert_true(w.sdp->media[0].rtcp_mux && w.sdp->media[1].rtcp_mux);
-    written_free(&w);
-}
-
-static void the_answer_says_our_transport(void **state) {
-    struct side side;
-    char text[ADDR_STR_BYTES];
-    (void)state;
-    side_init(&side);
-    struct written w = written(sdp_write_answer, browser, &side.l);
-    assert_true(w.sdp->ice_lite);
-    assert_string_equal(w.sdp->ice_ufrag, side.l.ufrag);
-    assert_string_equal(w.sdp->ice_pwd, side.l.pwd);
-    assert_int_equal(w.sdp->setup, SDP_SETUP_PASSIVE);
-    assert_int_equal(w.sdp->fingerprint_count, 1);
-    assert_int_equal(w.sdp->candidate_count, 2);
-    assert_string_equal(addr_str(text, &w.sdp->candidates[1]), "[2001:db8::1]:10000");
-    assert_non_null(strstr(w.text.p, "c=IN IP4 198.51.100.1\r\n"));
-    assert_string_equal(w.sdp->session_id, "42");
-    written_free(&w);
-}
-
-static void the_answer_mirrors_the_directions(void **state) {
-    static const enum sdp_direction mirrored[] = {SDP_SENDRECV, SDP_RECVONLY, SDP_SENDONLY, SDP_INACTIVE};
-    static const char *const names[] = {"a=sendrecv\r\n", "a=sendonly\r\n", "a=recvonly\r\n", "a=inactive\r\n"};
-    struct side side;
-    char offer[sizeof simple + 16];
-    (void)state;
-    side_init(&side);
-    for (size_t i = 0; i < 4; i++) {
-        snprintf(offer, sizeof offer, "%s%s", simple, names[i]);
-        struct written w = written(sdp_write_answer, offer, &side.l);
-        assert_int_equal(w.sdp->media[0].direction, mirrored[i]);
-        written_free(&w);
-        w = written(sdp_write_handoff, offer, &side.l);
-        assert_int_equal(w.sdp->media[0].direction, i);
-        written_free(&w);
-    }
-}
-
-static void a_direction_of_the_session_level_holds_for_its_sections(void **state) {
-    struct sdp *s = parsed(HEAD "a=recvonly\r\nm=audio 9 RTP/SAVP 0\r\nm=audio 9 RTP/SAVP 0\r\na=sendrecv\r\n");
-    (void)state;
-    assert_int_equal(s->media[0].direction, SDP_RECVONLY);
-    assert_int_equal(s->media[1].direction, SDP_SENDRECV);
-    sdp_free(s);
-}
-
-static void all_codecs_are_answered_when_none_is_named(void **state) {
-    struct side side;
-    (void)state;
-    side_init(&side);
-    struct written w = written(sdp_write_answer, browser, &side.l);
-    assert_codecs(&w.sdp->media[0], "111 63 9 0 8 13 110 126");
-    assert_codecs(&w.sdp->media[1], "96 97 102 103 114");
-    assert_non_null(strstr(w.text.p, "a=fmtp:111 minptime=10;useinbandfec=1\r\n"));
-    assert_non_null(strstr(w.text.p, "a=rtcp-fb:96 nack pli\r\n"));
-    assert_non_null(strstr(w.text.p, "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n"));
-    /* Who agrees to the MID extension must send it, and nobody knows yet whether the phone can. */
-    assert_null(strstr(w.text.p, "rtp-hdrext:sdes:mid"));
-    assert_null(strstr(w.text.p, "a=ssrc:"));
-    written_free(&w);
-}
-
-static void the_named_codecs_keep_their_retransmission_and_helpers(void **state) {
-    static const char *const names[] = {"OPUS", "h264"};
-    struct side side;
-    (void)state;
-    side_init(&side);
-    side.l.codecs = names;
-    side.l.codec_count = 2;
-    struct written w = written(sdp_write_answer, browser, &side.l);
-    assert_codecs(&w.sdp->media[0], "111 63 13 110 126");
-    assert_codecs(&w.sdp->media[1], "102 103 114");
-    assert_non_null(strstr(w.text.p, "a=fmtp:103 apt=102\r\n"));
-    assert_null(strstr(w.text.p, "apt=96"));
-    assert_null(strstr(w.text.p, "VP8"));
-    written_free(&w);
-}
-
-static void a_section_whose_codecs_are_all_unnamed_is_rejected(void **state) {
-    static const char *const names[] = {"opus"};
-    struct side side;
-    (void)state;
-    side_init(&side);
-    side.l.codecs = names;
-    side.l.codec_count = 1;
-    struct written w = written(sdp_write_answer, browser, &side.l);
-    assert_int_not_equal(w.sdp->media[0].port, 0);
-    assert_int_equal(w.sdp->media[1].port, 0);
-    assert_non_null(strstr(w.text.p, "a=group:BUNDLE 0\r\n"));
-    written_free(&w);
-}
-
-static void a_payload_type_is_that_of_a_section_in_which_the_caller_listens(void **state) {
-    static const char *const names[] = {"opus"}, *const hears[] = {"sendrecv", "recvonly"},
-                             *const deaf[] = {"sendonly", "inactive"};
-    const struct sdp_local all = {0}, one = {.codecs = names, .codec_count = 1};
-    char offer[512];
-    struct sdp *s = parsed(browser);
-    (void)state;
-    assert_int_equal(sdp_answer_pt(s, &all, "OPUS", 48000), 111);
-    assert_int_equal(sdp_answer_pt(s, &all, "PCMU", 8000), 0);
-    assert_int_equal(sdp_answer_pt(s, &all, "opus", 8000), E_NOTFOUND);
-    assert_int_equal(sdp_answer_pt(s, &all, "VP8", 90000), E_NOTFOUND);
-    assert_int_equal(sdp_answer_pt(s, &one, "opus", 48000), 111);
-    assert_int_equal(sdp_answer_pt(s, &one, "PCMU", 8000), E_NOTFOUND);
-    sdp_free(s);
-    for (size_t i = 0; i < 4; i++) {
-        snprintf(offer, sizeof offer, HEAD TRANSPORT "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=rtcp-mux\r\na=%s\r\n",
-                 i < 2 ? hears[i] : deaf[i - 2]);
-        s = parsed(offer);
-        assert_int_equal(sdp_answer_pt(s, &all, "PCMU", 8000), i < 2 ? 0 : E_NOTFOUND);
-        sdp_free(s);
-    }
-}
-
-static void no_common_codec_is_an_error_with_a_sentence(void **state) {
-    static const char *const names[] = {"AMR-WB"};
-    struct side side;
-    struct err_text et = {""};
-    struct buf out = {0};
-    struct sdp *s = parsed(browser);
-    (void)state;
-    side_init(&side);
-    side.l.codecs = names;
-    side.l.codec_count = 1;
-    assert_int_equal(sdp_write_answer(&out, s, &side.l, &et), E_UNSUPPORTED);
-    assert_non_null(strstr(et.s, "no m-line has a codec that the app allows"));
-    assert_int_equal(sdp_write_handoff(&out, s, &side.l, &et), E_UNSUPPORTED);
-    buf_free(&out);
-    sdp_free(s);
-}
-
-static void a_rejected_m_line_stays_rejected(void **state) {
-    struct side side;
-    char offer[1024];
-    (void)state;
-    side_init(&side);
-    snprintf(offer, sizeof offer, "%sm=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n", simple);
-    struct written w = written(sdp_write_answer, offer, &side.l);
-    assert_int_equal(w.sdp->media_count, 2);
-    assert_int_equal(w.sdp->media[1].port, 0);
-    assert_int_equal(w.sdp->media[1].direction, SDP_INACTIVE);
-    written_free(&w);
-}
-
-static void without_a_bundle_only_the_first_section_is_taken(void **state) {
-    struct side side;
-    char offer[1024];
-    (void)state;
-    side_init(&side);
-    snprintf(offer, sizeof offer,
-             "%sm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n", simple);
-    struct written w = written(sdp_write_answer, offer, &side.l);
-    assert_int_equal(w.sdp->media[0].port, 10000);
-    assert_int_equal(w.sdp->media[1].port, 0);
-    assert_false(w.sdp->bundle);
-    written_free(&w);
-}
-
-static void the_handoff_with_keys_speaks_sdes(void **state) {
-    struct side side;
-    struct media_keys keys;
-    (void)state;
-    side_init(&side);
-    media_keys_random(&keys, MEDIA_PROFILE_AEAD_AES_128_GCM);
-    side.l.keys = &keys;
-    side.l.fingerprint = NULL;
-    side.l.setup = SDP_SETUP_NONE;
-    struct written w = written(sdp_write_handoff, browser, &side.l);
-    assert_int_equal(w.sdp->media_count, 2);
-    assert_string_equal(w.sdp->media[0].proto, "RTP/SAVPF");
-    assert_int_equal(w.sdp->media[0].crypto.profile, MEDIA_PROFILE_AEAD_AES_128_GCM);
-    assert_memory_equal(w.sdp->media[0].crypto.master, keys.tx, 28);
-    assert_int_equal(w.sdp->fingerprint_count, 0);
-    assert_codecs(&w.sdp->media[0], "111 63 9 0 8 13 110 126");
-    written_free(&w);
-}
-
-static void a_brief_handoff_has_few_codecs_and_none_of_their_helpers(void **state) {
-    struct side side;
-    struct media_keys keys;
-    (void)state;
-    side_init(&side);
-    media_keys_random(&keys, MEDIA_PROFILE_AES128_CM_SHA1_80);
-    side.l.keys = &keys;
-    side.l.fingerprint = NULL;
-    side.l.setup = SDP_SETUP_NONE;
-    struct written all = written(sdp_write_handoff, browser, &side.l);
-    side.l.brief_codecs = 2;
-    struct written w = written(sdp_write_handoff, browser, &side.l);
-    assert_int_equal(w.sdp->media_count, 2);
-    assert_codecs(&w.sdp->media[0], "111 9");
-    assert_int_equal(w.sdp->media[1].codec_count, 2);
-    assert_non_null(strstr(w.text.p, "a=fmtp:111 "));
-    assert_null(strstr(w.text.p, "extmap"));
-    assert_null(strstr(w.text.p, "rtcp-fb"));
-    assert_memory_equal(w.sdp->media[0].crypto.master, keys.tx, 30);
-    assert_string_equal(w.sdp->ice_pwd, all.sdp->ice_pwd);
-    assert_true(w.text.len < all.text.len);
-    written_free(&w);
-    written_free(&all);
-}
-
-static void the_handoff_without_keys_speaks_dtls(void **state) {
-    struct side side;
-    (void)state;
-    side_init(&side);
-    side.l.setup = SDP_SETUP_ACTPASS;
-    struct written w = written(sdp_write_handoff, browser, &side.l);
-    assert_string_equal(w.sdp->media[0].proto, "UDP/TLS/RTP/SAVPF");
-    assert_int_equal(w.sdp->setup, SDP_SETUP_ACTPASS);
-    assert_int_equal(w.sdp->fingerprint_count, 1);
-    assert_int_equal(w.sdp->media[0].crypto.profile, MEDIA_PROFILE_NONE);
-    assert_false(sdp_has_ice(w.sdp)); /* for a=ice-lite alone */
-    side.l.full_ice = true;
-    written_free(&w);
-    w = written(sdp_write_handoff, browser, &side.l);
-    assert_false(w.sdp->ice_lite);
-    assert_int_equal(sdp_check_offer(w.sdp, NULL), 0);
-    written_free(&w);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_browsers_offer_is_read),
         cmocka_unit_test(codecs_keep_the_order_of_the_m_line),
         cmocka_unit_test(static_payload_types_need_no_rtpmap),
-        cmocka_unit_test(a_payload_type_named_twice_counts_once),
         cmocka_unit_test(only_numeric_udp_candidates_of_the_first_component_are_kept),
         cmocka_unit_test(bare_line_feeds_and_a_missing_last_one_are_read),
         cmocka_unit_test(the_session_level_says_what_the_section_does_not),
@@ -698,21 +302,7 @@ int main(void) {
         cmocka_unit_test(a_nul_byte_is_refused),
         cmocka_unit_test(limits_are_said_with_their_number),
         cmocka_unit_test(an_offer_that_cannot_be_taken_is_told_why),
-        cmocka_unit_test(we_are_passive_unless_the_offer_is),
-        cmocka_unit_test(the_answer_takes_sound_and_pictures_and_rejects_the_data_channel),
-        cmocka_unit_test(the_answer_says_our_transport),
-        cmocka_unit_test(the_answer_mirrors_the_directions),
         cmocka_unit_test(a_direction_of_the_session_level_holds_for_its_sections),
-        cmocka_unit_test(all_codecs_are_answered_when_none_is_named),
-        cmocka_unit_test(the_named_codecs_keep_their_retransmission_and_helpers),
-        cmocka_unit_test(a_section_whose_codecs_are_all_unnamed_is_rejected),
-        cmocka_unit_test(a_payload_type_is_that_of_a_section_in_which_the_caller_listens),
-        cmocka_unit_test(no_common_codec_is_an_error_with_a_sentence),
-        cmocka_unit_test(a_rejected_m_line_stays_rejected),
-        cmocka_unit_test(without_a_bundle_only_the_first_section_is_taken),
-        cmocka_unit_test(the_handoff_with_keys_speaks_sdes),
-        cmocka_unit_test(a_brief_handoff_has_few_codecs_and_none_of_their_helpers),
-        cmocka_unit_test(the_handoff_without_keys_speaks_dtls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
