@@ -163,6 +163,19 @@ class ForeignPhone(StackTest, unittest.IsolatedAsyncioTestCase):
         call = await phone.hear("call")
         return call.get("handoff") or await phone.hear("handoff")
 
+    async def talk(self, call, caller, phone, media):
+        """From the keys to the end of the call; sound went both ways."""
+        await phone.say("keys_taken", call=call)
+        await phone.say("answer", call=call)
+        await asyncio.to_thread(self.stack.wait_state, call, "answered", "active")
+        await asyncio.to_thread(media.talk, 2.5 * SLOW)
+        out, err = await asyncio.to_thread(caller.communicate)
+        self.assertEqual(caller.returncode, 0, err)
+        self.assertGreater(json.loads(out)["rx_pkts"], 10)
+        self.assertGreater(len(media.received), 10)
+        self.assertTrue(all(len(p) == 172 and p[1] & 127 == 0 for p in media.received))
+        self.assertEqual((await phone.hear("ended"))["reason"], "completed")
+
     async def test_the_keys_of_a_handoff_are_those_of_the_media(self):
         for mode, profile in [("transfer", "gcm128"), ("transfer", "cm80"), ("transfer", "gcm256"), ("sdes", "gcm128")]:
             with self.subTest(mode=mode, profile=profile):
@@ -177,16 +190,7 @@ class ForeignPhone(StackTest, unittest.IsolatedAsyncioTestCase):
                 self.assertIn(f"inline:{handoff['rx']}", handoff["sdp"])  # what the gateway's side sends with
                 media = KeyedMedia(handoff)
                 self.assertTrue(await asyncio.to_thread(media.path))
-                await phone.say("keys_taken", call=call)
-                await phone.say("answer", call=call)
-                await asyncio.to_thread(self.stack.wait_state, call, "answered", "active")
-                await asyncio.to_thread(media.talk, 2.5 * SLOW)
-                out, err = await asyncio.to_thread(caller.communicate)
-                self.assertEqual(caller.returncode, 0, err)
-                self.assertGreater(json.loads(out)["rx_pkts"], 10)
-                self.assertGreater(len(media.received), 10)
-                self.assertTrue(all(len(p) == 172 and p[1] & 127 == 0 for p in media.received))
-                self.assertEqual((await phone.hear("ended"))["reason"], "completed")
+                await self.talk(call, caller, phone, media)
                 media.close()
                 await phone.close()
 
@@ -241,16 +245,7 @@ class ForeignPhone(StackTest, unittest.IsolatedAsyncioTestCase):
         phone, _ = await self.woken(name, token)
         again = (await phone.hear("call"))["handoff"]  # for a phone that lost what the push had
         self.assertEqual({**again, "sdp": ""}, {**handoff, "sdp": ""})
-        await phone.say("keys_taken", call=call)
-        await phone.say("answer", call=call)
-        await asyncio.to_thread(self.stack.wait_state, call, "answered", "active")
-        await asyncio.to_thread(media.talk, 2.5 * SLOW)
-        out, err = await asyncio.to_thread(caller.communicate)
-        self.assertEqual(caller.returncode, 0, err)
-        self.assertGreater(json.loads(out)["rx_pkts"], 10)
-        self.assertGreater(len(media.received), 10)
-        self.assertTrue(all(len(p) == 172 and p[1] & 127 == 0 for p in media.received))
-        self.assertEqual((await phone.hear("ended"))["reason"], "completed")
+        await self.talk(call, caller, phone, media)
         await asyncio.to_thread(wait_for, lambda: not self.in_memory(needles), 5,
                                 lambda: f"keys of a call that is over: {self.in_memory(needles)}")
         media.close()

@@ -4,6 +4,7 @@
 #include "dtls/dtls_identity.h"
 #include "dtls/dtls_provider.h"
 #include "dtls/dtls_session.h"
+#include "tests/unit/dtls/openssl_allocations.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -24,28 +25,6 @@
 #define DGRAM_MAX 1500
 #define NOW_MS    1000
 #define DAY_S     86400L
-
-static unsigned allocations; /* of OpenSSL */
-
-static void *counted_malloc(size_t n, const char *file, int line) {
-    (void)file;
-    (void)line;
-    allocations++;
-    return malloc(n);
-}
-
-static void *counted_realloc(void *p, size_t n, const char *file, int line) {
-    (void)file;
-    (void)line;
-    allocations++;
-    return realloc(p, n);
-}
-
-static void counted_free(void *p, const char *file, int line) {
-    (void)file;
-    (void)line;
-    free(p);
-}
 
 static X509 *certificate(EVP_PKEY *key) {
     X509 *cert = X509_new();

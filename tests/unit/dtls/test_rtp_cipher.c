@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "dtls/rtp_cipher.h"
 #include "dtls/rtp_crypt.h"
+#include "tests/unit/dtls/openssl_allocations.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -16,28 +17,6 @@
 #include <cmocka.h>
 
 #define PACKETS 100
-
-static unsigned allocations; /* of OpenSSL */
-
-static void *counted_malloc(size_t n, const char *file, int line) {
-    (void)file;
-    (void)line;
-    allocations++;
-    return malloc(n);
-}
-
-static void *counted_realloc(void *p, size_t n, const char *file, int line) {
-    (void)file;
-    (void)line;
-    allocations++;
-    return realloc(p, n);
-}
-
-static void counted_free(void *p, const char *file, int line) {
-    (void)file;
-    (void)line;
-    free(p);
-}
 
 static const enum media_profile profiles[] = {MEDIA_PROFILE_AES128_CM_SHA1_80, MEDIA_PROFILE_AEAD_AES_128_GCM,
                                               MEDIA_PROFILE_AEAD_AES_256_GCM};

@@ -216,8 +216,7 @@ static void transfer_to_phone(struct world *w) {
     wait_for(w, w->phone.path);
 }
 
-static void transfer_hands_the_callers_keys_to_the_phone(void **state) {
-    struct world *w = *state;
+static void active_in_transfer(struct world *w) {
     start_caller(w, false, false);
     wait_for(w, w->caller.keys && w->seen[MEDIA_EV_FAR_DTLS]);
     transfer_to_phone(w);
@@ -225,6 +224,11 @@ static void transfer_hands_the_callers_keys_to_the_phone(void **state) {
     media_keys_taken(w->media, w->id);
     settle(w, 30);
     relay_both_ways(w);
+}
+
+static void transfer_hands_the_callers_keys_to_the_phone(void **state) {
+    struct world *w = *state;
+    active_in_transfer(w);
 }
 
 static void transfer_works_when_the_gateway_is_the_dtls_client(void **state) {
@@ -579,13 +583,7 @@ static void move(struct world *w, struct peer *peer, enum media_event_kind told)
 
 static void a_caller_that_changes_networks_keeps_its_media(void **state) {
     struct world *w = *state;
-    start_caller(w, false, false);
-    wait_for(w, w->caller.keys && w->seen[MEDIA_EV_FAR_DTLS]);
-    transfer_to_phone(w);
-    media_gate(w->media, w->id);
-    media_keys_taken(w->media, w->id);
-    settle(w, 30);
-    relay_both_ways(w);
+    active_in_transfer(w);
     move(w, &w->caller, MEDIA_EV_FAR_ICE);
 }
 
@@ -605,13 +603,7 @@ static void both_ends_change_networks_while_the_gateway_encrypts_again(void **st
 
 static void a_phone_that_changes_networks_keeps_its_media(void **state) {
     struct world *w = *state;
-    start_caller(w, false, false);
-    wait_for(w, w->caller.keys && w->seen[MEDIA_EV_FAR_DTLS]);
-    transfer_to_phone(w);
-    media_gate(w->media, w->id);
-    media_keys_taken(w->media, w->id);
-    settle(w, 30);
-    relay_both_ways(w);
+    active_in_transfer(w);
     move(w, &w->phone, MEDIA_EV_NEAR_ICE);
 }
 
@@ -638,13 +630,7 @@ static bool knows(struct world *w, const struct ice_lite *ice, const char *remot
 static void an_ice_restart_moves_the_media_and_ends_the_old_credentials(void **state) {
     struct world *w = *state;
     struct ice_lite old, next = {.remote_ufrag = "newfrag"};
-    start_caller(w, false, false);
-    wait_for(w, w->caller.keys && w->seen[MEDIA_EV_FAR_DTLS]);
-    transfer_to_phone(w);
-    media_gate(w->media, w->id);
-    media_keys_taken(w->media, w->id);
-    settle(w, 30);
-    relay_both_ways(w);
+    active_in_transfer(w);
     old = w->far_ice;
     ice_lite_init(&next);
     assert_int_equal(media_far_restart(w->media, w->id, &next), 0);
