@@ -77,6 +77,16 @@ static int complete_app(struct config_app *a, const char *folder) {
     return err;
 }
 
+static void complete_must_report(struct config_must_report *m) {
+    number_default(&m->receipt_after_ms, 2500);
+    number_default(&m->suspect_after_ms, 6000);
+    number_default(&m->second_path_after_ms, 8000);
+    number_default(&m->suspect_silent, 2);
+    number_default(&m->blocked_violations, 3);
+    number_default(&m->blocked_silent, 2);
+    number_default(&m->blocked_retry_h, 24);
+}
+
 static int complete_route(struct config_route *r) {
     static const enum config_handoff all[HANDOFF_DEFAULTS] = {CONFIG_HANDOFF_SEALED, CONFIG_HANDOFF_TRANSFER,
                                                               CONFIG_HANDOFF_SDES, CONFIG_HANDOFF_DTLS};
@@ -85,8 +95,7 @@ static int complete_route(struct config_route *r) {
         text_default(patterns[i], "*");
     text_default(&r->app, "");
     number_default(&r->ring_timeout_s, 40);
-    number_default(&r->must_report.suspect_after_ms, 6000);
-    number_default(&r->must_report.second_path_after_ms, 8000);
+    complete_must_report(&r->must_report);
     if (r->reject) {
         number_default(&r->reject->status, 404);
         text_default(&r->reject->detail, "nobody by that name");

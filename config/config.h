@@ -105,9 +105,15 @@ struct config_reject {
     char *detail;
 };
 
+enum config_on_call { CONFIG_ON_CALL_RING, CONFIG_ON_CALL_BUSY };
+
 struct config_must_report {
-    unsigned suspect_after_ms, second_path_after_ms;
+    unsigned receipt_after_ms, suspect_after_ms, second_path_after_ms; /* of a push, without a receipt */
+    unsigned suspect_silent;                                           /* pushes in a row */
+    unsigned blocked_violations, blocked_silent; /* among the latest pushes; in a row after them */
+    unsigned blocked_retry_h;
     enum config_second_path second_path;
+    bool repeat_push;
 };
 
 struct config_route {
@@ -118,6 +124,7 @@ struct config_route {
     enum config_handoff *handoff;
     unsigned handoff_count;
     struct config_must_report must_report;
+    enum config_on_call on_call;
     struct config_reject *reject; /* NULL: the route takes the call */
 };
 

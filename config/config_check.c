@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define RING_CONNECTIONS_MAX 4
+#define RING_MAX_MS          (CONFIG_RING_TIMEOUT_MAX_S * 1000U)
+#define LEDGER_ROWS          16U            /* of a device that its health is judged by (HEALTH_ROWS_MAX) */
 #define ROTATE_MAX_S         (28U * 86400U) /* a generated certificate is good for 29 days */
 
 #define WEBHOOK_NAME_MAX 200
@@ -194,6 +196,33 @@ static int check_apps(const struct config *c, const struct config_doc *d, struct
     return 0;
 }
 
+static int check_must_report(const struct config_must_report *m, unsigned route, const struct config_doc *d,
+                             struct err_text *et) {
+    const struct {
+        const char *key;
+        unsigned value, most;
+    } bounds[] = {{"receipt_after_ms", m->receipt_after_ms, RING_MAX_MS},
+                  {"suspect_after_ms", m->suspect_after_ms, RING_MAX_MS},
+                  {"second_path_after_ms", m->second_path_after_ms, RING_MAX_MS},
+                  {"suspect_silent", m->suspect_silent, LEDGER_ROWS},
+                  {"blocked_violations", m->blocked_violations, LEDGER_ROWS},
+                  {"blocked_silent", m->blocked_silent, LEDGER_ROWS},
+                  {"blocked_retry_h", m->blocked_retry_h, 8760}};
+    char path[CONFIG_PATH_BYTES];
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
+        snprintf(path, sizeof path, "routes[%u].must_report.%s", route, bounds[i].key);
+        if (bounds[i].value > bounds[i].most)
+            return config_doc_say(d, et, E_INVAL, path, "%u; at most %u", bounds[i].value, bounds[i].most);
+    }
+    snprintf(path, sizeof path, "routes[%u].must_report.blocked_silent", route);
+    if (m->blocked_violations + m->blocked_silent > LEDGER_ROWS)
+        return config_doc_say(
+            d, et, E_INVAL, path,
+            "%u, with blocked_violations: %u; together at most %u, since so many pushes are looked at",
+            m->blocked_silent, m->blocked_violations, LEDGER_ROWS);
+    return 0;
+}
+
 static int check_routes(const struct config *c, const struct config_doc *d, struct err_text *et) {
     char path[CONFIG_PATH_BYTES];
     for (unsigned i = 0; i < c->routes_count; i++) {
@@ -208,6 +237,9 @@ static int check_routes(const struct config *c, const struct config_doc *d, stru
         if (r->ring_timeout_s > CONFIG_RING_TIMEOUT_MAX_S)
             return config_doc_say(d, et, E_INVAL, path, "%u; at most %d, since CallKit ends a ring after 30 to 60 s",
                                   r->ring_timeout_s, CONFIG_RING_TIMEOUT_MAX_S);
+        int err = check_must_report(&r->must_report, i, d, et);
+        if (err != 0)
+            return err;
         snprintf(path, sizeof path, "routes[%u].reject.status", i);
         if (r->reject && (r->reject->status < 400 || r->reject->status > 599))
             return config_doc_say(d, et, E_INVAL, path, "%u is not an HTTP error status (400 to 599)",

@@ -29,6 +29,7 @@ static const cyaml_strval_t second_paths[] = {{"none", CONFIG_SECOND_PATH_NONE},
                                               {"alert", CONFIG_SECOND_PATH_ALERT},
                                               {"others", CONFIG_SECOND_PATH_OTHERS},
                                               {"event", CONFIG_SECOND_PATH_EVENT}};
+static const cyaml_strval_t on_calls[] = {{"ring", CONFIG_ON_CALL_RING}, {"busy", CONFIG_ON_CALL_BUSY}};
 static const cyaml_strval_t levels[] = {
     {"info", LOG_LEVEL_INFO}, {"debug", LOG_LEVEL_DEBUG}, {"warn", LOG_LEVEL_WARN}, {"error", LOG_LEVEL_ERROR}};
 static const cyaml_strval_t formats[] = {{"logfmt", LOG_FORMAT_LOGFMT}, {"json", LOG_FORMAT_JSON}};
@@ -107,10 +108,16 @@ static const cyaml_schema_field_t reject[] = {NUMBER("status", config_reject, st
                                               TEXT("detail", OPT, config_reject, detail), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t must_report[] = {
+    NUMBER("receipt_after_ms", config_must_report, receipt_after_ms),
     NUMBER("suspect_after_ms", config_must_report, suspect_after_ms),
     NUMBER("second_path_after_ms", config_must_report, second_path_after_ms),
     CYAML_FIELD_ENUM("second_path", OPT, struct config_must_report, second_path, second_paths,
                      CYAML_ARRAY_LEN(second_paths)),
+    NUMBER("suspect_silent", config_must_report, suspect_silent),
+    NUMBER("blocked_violations", config_must_report, blocked_violations),
+    NUMBER("blocked_silent", config_must_report, blocked_silent),
+    NUMBER("blocked_retry_h", config_must_report, blocked_retry_h),
+    CYAML_FIELD_BOOL("repeat_push", OPT, struct config_must_report, repeat_push),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t handoff_item = {
@@ -122,6 +129,7 @@ static const cyaml_schema_field_t route[] = {
     NUMBER("ring_timeout_s", config_route, ring_timeout_s),
     CYAML_FIELD_SEQUENCE("handoff", OPT | PTR, struct config_route, handoff, &handoff_item, 1, 4),
     GROUP("must_report", OPT, config_route, must_report, must_report),
+    CYAML_FIELD_ENUM("on_call", OPT, struct config_route, on_call, on_calls, CYAML_ARRAY_LEN(on_calls)),
     CYAML_FIELD_MAPPING_PTR("reject", OPT | PTR, struct config_route, reject, reject),
     CYAML_FIELD_END};
 static const cyaml_schema_value_t route_item = {CYAML_VALUE_MAPPING(NEED, struct config_route, route)};

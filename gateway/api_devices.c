@@ -13,7 +13,7 @@
 
 /* The body of PUT /v1/devices/{device}; texts belong to the JSON. */
 struct device_body {
-    const char *user, *app, *token, *environment, *ui, *sealing_key, *app_version, *os_version;
+    const char *user, *app, *token, *alert_token, *environment, *ui, *sealing_key, *app_version, *os_version;
     const char *pn_provider, *pn_param, *pn_prid; /* RFC 8599 */
     bool rotate_secret;
 };
@@ -28,6 +28,7 @@ static const struct field fields[] = {
     TEXT(user, DEVICE_ID_BYTES - 1),
     TEXT(app, DEVICE_APP_BYTES - 1),
     TEXT(token, APNS_TOKEN_MAX_CHARS),
+    TEXT(alert_token, APNS_TOKEN_MAX_CHARS),
     {"environment", FIELD_CHOICE, offsetof(struct device_body, environment), false, 0, environments},
     {"ui", FIELD_CHOICE, offsetof(struct device_body, ui), false, 0, uis},
     TEXT(sealing_key, 64),
@@ -52,12 +53,12 @@ static json_t *device_json(const struct device *d) {
     json_t *modes = json_array();
     for (unsigned i = 0; i < d->handoff_count; i++)
         json_array_append_new(modes, json_string(media_mode_name(d->handoff[i])));
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:b,s:s,s:s,s:s,s:s}", "device", d->id, "tenant", d->tenant,
-                     "user", d->user, "app", d->app, "environment", d->sandbox ? "sandbox" : "production", "ui",
-                     device_ui_name(d->ui), "handoff", modes, "app_version", d->app_version, "os_version",
-                     d->os_version, "sealing", d->has_sealing_key, "health", device_health_name(d->health),
-                     "health_reason", d->health_reason, "created_at", clock_rfc3339(created, d->created_ms),
-                     "updated_at", clock_rfc3339(updated, d->updated_ms));
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:b,s:b,s:s,s:s,s:s,s:s}", "device", d->id, "tenant",
+                     d->tenant, "user", d->user, "app", d->app, "environment", d->sandbox ? "sandbox" : "production",
+                     "ui", device_ui_name(d->ui), "handoff", modes, "app_version", d->app_version, "os_version",
+                     d->os_version, "sealing", d->has_sealing_key, "alerts", d->alert_token[0] != 0, "health",
+                     device_health_name(device_health(d)), "health_reason", d->health_reason, "created_at",
+                     clock_rfc3339(created, d->created_ms), "updated_at", clock_rfc3339(updated, d->updated_ms));
 }
 
 static bool bad(struct http *h, http_id id, const char *field, const char *detail) {
@@ -123,21 +124,41 @@ static void set_text(char *out, size_t cap, const char *value) {
         snprintf(out, cap, "%s", value);
 }
 
+static bool is_token(const char *token) {
+    size_t len = strlen(token);
+    return len > 0 && len % 2 == 0 && strspn(token, "0123456789abcdefABCDEF") == len;
+}
+
+/* A registration is a new chance for a token that APNs refused, with the same token too: an app removed and installed
+ * again may get it back. What the ledger says stays with the token: an app registers whenever it is started. */
 static bool take_token(struct api_devices *a, http_id id, const char *token, struct device *d, uint64_t now_ms) {
-    size_t len = token ? strlen(token) : 0;
     if (!token)
         return d->token[0] || bad(a->http, id, "token", "token: the device token of PushKit in hex is needed");
-    if (len == 0 || len % 2 != 0 || strspn(token, "0123456789abcdefABCDEF") != len)
+    if (!is_token(token))
         return bad(a->http, id, "token", "token: an even number of hex digits is expected, as PushKit's token has");
-    /* A registration is a new chance, with the same token too: an app removed and installed again may get it back. */
-    if (strcasecmp(d->token, token) != 0 || d->health == DEVICE_INVALID) {
+    bool other = strcasecmp(d->token, token) != 0;
+    if (other || d->health_cause == HEALTH_TOKEN_INVALID) {
         d->token_accepted_ms = d->throttled_until_ms = 0;
         d->token_refused = false;
     }
+    if (other)
+        d->token_since_ms = now_ms;
+    if (other || health_is_of_token(d->health_cause)) {
+        d->health_cause = HEALTH_FINE;
+        d->health_reason[0] = 0;
+    }
     d->token_updated_ms = now_ms;
-    d->health = DEVICE_OK;
-    d->health_reason[0] = 0;
     snprintf(d->token, sizeof d->token, "%s", token);
+    return true;
+}
+
+static bool take_alert_token(struct api_devices *a, http_id id, const char *token, struct device *d) {
+    if (!token)
+        return true;
+    if (!is_token(token))
+        return bad(a->http, id, "alert_token",
+                   "alert_token: an even number of hex digits is expected, as the token of remote notifications has");
+    snprintf(d->alert_token, sizeof d->alert_token, "%s", token);
     return true;
 }
 
@@ -172,8 +193,8 @@ static bool apply(struct api_devices *a, http_id id, const json_t *json, struct 
         if (strcmp(uis[i], b.ui) == 0)
             d->ui = (enum device_ui)i;
     *rotate = *rotate || b.rotate_secret;
-    return take_token(a, id, b.token, d, now_ms) && take_sealing_key(a, id, b.sealing_key, d) &&
-           take_modes(a, id, json_object_get(json, "handoff"), d);
+    return take_token(a, id, b.token, d, now_ms) && take_alert_token(a, id, b.alert_token, d) &&
+           take_sealing_key(a, id, b.sealing_key, d) && take_modes(a, id, json_object_get(json, "handoff"), d);
 }
 
 static void on_stored(int err, void *arg) {

@@ -19,35 +19,54 @@ static void on_stored(int err, void *arg) {
     free(p);
 }
 
+/* Without a right to the push, it does not matter whether it is there. */
+static void refuse(struct http *h, http_id id) {
+    http_problem(h, id, 404, "not-found", "push",
+                 "no push of that id and call belongs to this device secret or attach token");
+}
+
+static void on_late(int err, void *arg) {
+    struct pending *p = arg;
+    if (err != E_NOTFOUND) {
+        on_stored(err, arg);
+        return;
+    }
+    refuse(p->http, p->id);
+    free(p);
+}
+
 /* The device secret, or the attach token of this very push. */
-static bool is_phone(const struct calls *cs, const struct call_device *d, const char *bearer) {
+static bool is_phone(const struct calls *cs, const struct call_push *push, const char *bearer) {
     char hash[SECRET_HASH_BYTES];
-    const struct device *dev = devices_get(cs->d.devices, d->call->tenant, d->id);
-    bool by_token = d->token_hash[0] && secret_eq(secret_hash(hash, bearer), d->token_hash);
+    const struct device *dev = devices_get(cs->d.devices, push->device->call->tenant, push->device->id);
+    bool by_token = push->token_hash[0] && secret_eq(secret_hash(hash, bearer), push->token_hash);
     return by_token || (dev && device_secret_ok(dev, bearer));
 }
 
-static struct call_device *find_push(const struct calls *cs, const struct receipt *r) {
-    const struct call *c = calls_find(cs, NULL, r->call);
-    for (unsigned i = 0; c && i < c->device_count; i++)
-        if (c->devices[i].push[0] && strcasecmp(c->devices[i].push, r->push) == 0)
-            return &c->devices[i];
-    return NULL;
+static struct call_push *find_push(const struct call *c, const char *id) {
+    struct call_push *p = NULL;
+    for (unsigned i = 0; c && i < c->device_count && !p; i++)
+        p = call_push_by_id(&c->devices[i], id);
+    return p;
 }
 
 static void take(struct calls *cs, const struct http_request *rq, const json_t *body) {
+    const struct receipt_owner owner = {.bearer = rq->bearer};
     struct receipt r;
     struct field_error fe;
     if (receipt_read(&r, body, &fe) != 0) {
         http_problem(cs->http, rq->id, 422, "bad-field", fe.field, "%s", fe.text.s);
         return;
     }
-    struct call_device *d = find_push(cs, &r);
-    /* Without a right to the push, it does not matter whether it is there. */
-    if (!d || !is_phone(cs, d, rq->bearer)) {
-        http_problem(cs->http, rq->id, *rq->bearer ? 404 : 401, *rq->bearer ? "not-found" : "unauthorized",
-                     *rq->bearer ? "push" : "authorization",
-                     "no push of that id and call belongs to this device secret or attach token");
+    if (!*rq->bearer) {
+        http_problem(cs->http, rq->id, 401, "unauthorized", "authorization",
+                     "the device secret, or the attach token of the push, is needed as a bearer");
+        return;
+    }
+    const struct call *c = calls_find(cs, NULL, r.call);
+    struct call_push *push = find_push(c, r.push);
+    if (c && (!push || !is_phone(cs, push, rq->bearer))) {
+        refuse(cs->http, rq->id);
         return;
     }
     struct pending *p = calloc(1, sizeof *p);
@@ -56,8 +75,13 @@ static void take(struct calls *cs, const struct http_request *rq, const json_t *
         return;
     }
     *p = (struct pending){cs->http, rq->id};
+    if (!c) {
+        calls_late_receipt(cs, &r, &owner, on_late, p);
+        return;
+    }
+    struct call_device *d = push->device;
     call_receipt(d->call, d->index, &r);
-    call_store_push(d->call, d->index, on_stored, p);
+    call_store_push(d->call, push, on_stored, p);
 }
 
 void api_receipt_post(const struct http_request *r, void *arg) {

@@ -3,8 +3,10 @@
 
 #include "base/clock.h"
 #include "gateway/devices.h"
+#include "gateway/ledger.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +44,7 @@ static bool refused(struct asking *k, int err) {
 
 /* The report's columns, for both forms */
 
-enum column_kind { COLUMN_TEXT, COLUMN_COUNT, COLUMN_MS };
+enum column_kind { COLUMN_TEXT, COLUMN_COUNT, COLUMN_MS, COLUMN_ACCURACY };
 
 static const struct column {
     const char *name;
@@ -54,6 +56,7 @@ static const struct column {
     {"app", COLUMN_TEXT, offsetof(struct report_row, app), STORE_BY_APP},
     {"app_version", COLUMN_TEXT, offsetof(struct report_row, app_version), STORE_BY_APP_VERSION},
     {"os_version", COLUMN_TEXT, offsetof(struct report_row, os_version), STORE_BY_OS_VERSION},
+    {"network", COLUMN_TEXT, offsetof(struct report_row, network), STORE_BY_NETWORK},
     {"pushes", COLUMN_COUNT, offsetof(struct report_row, pushes), 0},
     {"accepted", COLUMN_COUNT, offsetof(struct report_row, accepted), 0},
     {"receipts", COLUMN_COUNT, offsetof(struct report_row, receipts), 0},
@@ -67,6 +70,7 @@ static const struct column {
     {"silent", COLUMN_COUNT, offsetof(struct report_row, silent), 0},
     {"filtered", COLUMN_COUNT, offsetof(struct report_row, filtered), 0},
     {"predicted_right", COLUMN_COUNT, offsetof(struct report_row, predicted_right), 0},
+    {"prediction_accuracy", COLUMN_ACCURACY, 0, 0},
     {"push_to_receipt_p50_ms", COLUMN_MS, offsetof(struct report_row, p50_ms), 0},
     {"push_to_receipt_p95_ms", COLUMN_MS, offsetof(struct report_row, p95_ms), 0},
     {"push_to_receipt_p99_ms", COLUMN_MS, offsetof(struct report_row, p99_ms), 0},
@@ -85,16 +89,27 @@ static int64_t number_of(const struct report_row *r, const struct column *c) {
     return *(const int64_t *)(const void *)((const char *)r + c->offset);
 }
 
+/* Of the receipts that said what mustReport was, the part that was predicted; -1: there were none. */
+static double accuracy(const struct report_row *r) {
+    uint64_t said = r->must_report + r->must_not_report;
+    return said ? round((double)r->predicted_right * 10000 / (double)said) / 10000 : -1;
+}
+
+static json_t *value_json(const struct report_row *r, const struct column *c) {
+    if (c->kind == COLUMN_TEXT)
+        return json_string(text_of(r, c));
+    if (c->kind == COLUMN_ACCURACY)
+        return accuracy(r) < 0 ? json_null() : json_real(accuracy(r));
+    return number_of(r, c) < 0 ? json_null() : json_integer(number_of(r, c));
+}
+
 static json_t *row_json(const struct report_row *r, unsigned groups) {
     json_t *o = json_object();
     for (size_t i = 0; i < COLUMNS; i++) {
         const struct column *c = &columns[i];
         if (!shown(c, groups))
             continue;
-        json_t *v = c->kind == COLUMN_TEXT ? json_string(text_of(r, c))
-                    : number_of(r, c) < 0  ? json_null()
-                                           : json_integer(number_of(r, c));
-        json_object_set_new(o, c->name, v);
+        json_object_set_new(o, c->name, value_json(r, c));
     }
     return o;
 }
@@ -119,6 +134,8 @@ static void csv_row(struct buf *out, const struct report_row *r, unsigned groups
             buf_adds(out, c->name);
         else if (c->kind == COLUMN_TEXT)
             csv_text(out, text_of(r, c));
+        else if (c->kind == COLUMN_ACCURACY)
+            buf_addf(out, accuracy(r) < 0 ? "" : "%.4f", accuracy(r));
         else if (number_of(r, c) >= 0)
             buf_addf(out, "%" PRId64, number_of(r, c));
     }
@@ -178,13 +195,14 @@ static bool parse_time(const struct http_request *r, const char *name, uint64_t 
 static void get_report(const struct http_request *r, void *arg) {
     const struct api_reports *a = arg;
     char app[DEVICE_APP_BYTES], app_version[DEVICE_VERSION_BYTES], os_version[DEVICE_VERSION_BYTES],
-        device[DEVICE_ID_BYTES], groups[GROUPS_BYTES];
+        device[DEVICE_ID_BYTES], network[LEDGER_NETWORK_BYTES], groups[GROUPS_BYTES];
     struct report_query q = {.tenant = r->tenant,
                              .to_ms = clock_wall_ms() + DAY_MS,
                              .app = app,
                              .app_version = app_version,
                              .os_version = os_version,
                              .device = device,
+                             .network = network,
                              .groups = STORE_BY_APP_VERSION | STORE_BY_OS_VERSION | STORE_BY_DAY,
                              .limit = ROWS_MAX};
     struct asking *k;
@@ -192,9 +210,11 @@ static void get_report(const struct http_request *r, void *arg) {
     http_query_get(r, "app_version", app_version, sizeof app_version);
     http_query_get(r, "os_version", os_version, sizeof os_version);
     http_query_get(r, "device", device, sizeof device);
+    http_query_get(r, "network", network, sizeof network);
     if (http_query_get(r, "group_by", groups, sizeof groups) == 0 && (q.groups = parse_groups(groups)) == 0) {
-        http_problem(a->http, r->id, 400, "bad-field", "group_by",
-                     "group_by: one or more of day, app, app_version and os_version, with commas between them");
+        http_problem(
+            a->http, r->id, 400, "bad-field", "group_by",
+            "group_by: one or more of day, app, app_version, os_version and network, with commas between them");
         return;
     }
     const char *bad = !parse_time(r, "from", &q.from_ms) ? "from" : !parse_time(r, "to", &q.to_ms) ? "to" : NULL;
@@ -220,9 +240,10 @@ static json_t *time_json(uint64_t ms) {
 
 static json_t *push_json(const struct push_row *p) {
     return json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:o,s:s,s:s,s:s,s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "push", p->id, "call",
-        p->call, "app", p->app, "app_version", p->app_version, "os_version", p->os_version, "predicted", p->predicted,
-        "why", p->predicted_why, "must_report", p->observed < 0 ? json_null() : json_boolean(p->observed), "reported",
+        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:o,s:s,s:s,s:s,s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "push", p->id,
+        "call", p->call, "type", strcmp(p->predicted_why, "alert") == 0 ? "alert" : "voip", "network", p->network,
+        "app", p->app, "app_version", p->app_version, "os_version", p->os_version, "predicted", p->predicted, "why",
+        p->predicted_why, "must_report", p->observed < 0 ? json_null() : json_boolean(p->observed), "reported",
         p->reported, "report_error", p->report_error, "outcome", p->outcome, "apns_status", p->status, "apns_reason",
         p->reason, "queued_at", time_json(p->queued_ms), "written_at", time_json(p->written_ms), "answered_at",
         time_json(p->answered_ms), "received_at", time_json(p->received_ms), "receipt_at", time_json(p->receipt_ms),

@@ -90,6 +90,118 @@ static int leg_out(struct step *s, enum call_reason reason) {
     return 0;
 }
 
+/* Calling, and what follows when a phone is not heard of */
+
+static void alert_once(struct step *s, unsigned device) {
+    struct call_leg *leg = &s->f->legs[device];
+    if (leg->alerted)
+        return;
+    leg->alerted = true;
+    act(s, CALL_DO_ALERT, device, CALL_REASON_NONE);
+}
+
+static void call_phone(struct step *s, unsigned device) {
+    struct call_leg *leg = &s->f->legs[device];
+    if (leg->way == CALL_WAY_CONNECTION) {
+        act(s, CALL_DO_JOIN, device, CALL_REASON_NONE);
+        return;
+    }
+    leg->called_ms = s->now_ms;
+    if (leg->way != CALL_WAY_ALERT)
+        act(s, CALL_DO_PUSH, device, CALL_REASON_NONE);
+    if (leg->way != CALL_WAY_PUSH)
+        alert_once(s, device);
+}
+
+static void overdue(struct step *s, unsigned device) {
+    act(s, CALL_DO_OVERDUE, device, CALL_REASON_NONE);
+}
+
+static void suspect(struct step *s, unsigned device) {
+    act(s, CALL_DO_SUSPECT, device, CALL_REASON_NONE);
+}
+
+/* The last phone is never given up: a late push is better than none. */
+static bool has_second_path(const struct call_fsm *f, const struct call_leg *leg) {
+    switch (f->second) {
+    case CALL_SECOND_ALERT:
+        return !leg->alerted;
+    case CALL_SECOND_OTHERS:
+        return call_fsm_legs_left(f) > 1;
+    default:
+        return f->second == CALL_SECOND_EVENT;
+    }
+}
+
+static void second_path(struct step *s, unsigned device) {
+    struct call_fsm *f = s->f;
+    bool has = has_second_path(f, &f->legs[device]);
+    if (has)
+        act(s, CALL_DO_SECOND, device, CALL_REASON_NONE);
+    if (f->repeat_push && f->legs[device].way == CALL_WAY_PUSH)
+        act(s, CALL_DO_PUSH, device, CALL_REASON_NONE);
+    if (has && f->second == CALL_SECOND_ALERT)
+        alert_once(s, device);
+    if (has && f->second == CALL_SECOND_OTHERS) {
+        struct step of_leg = *s;
+        of_leg.device = device;
+        of_leg.leg = &f->legs[device];
+        leg_out(&of_leg, CALL_UNREACHABLE);
+    }
+}
+
+enum { WAIT_RECEIPT, WAIT_SUSPECT, WAIT_SECOND, WAITS };
+static void (*const after_wait[WAITS])(struct step *s, unsigned device) = {overdue, suspect, second_path};
+
+/* Monotonic; 0: this wait is over, or none. A receipt is waited for once APNs has accepted the push; the second path
+ * does not wait for APNs. Of an alert push a receipt may come or not: whoever sees it need not touch it. */
+static uint64_t wait_over_ms(const struct call_fsm *f, const struct call_leg *leg, unsigned wait) {
+    const unsigned second_ms = leg->suspect && f->receipt_ms < f->second_ms ? f->receipt_ms : f->second_ms;
+    const unsigned after_ms[WAITS] = {f->receipt_ms, f->suspect_ms, second_ms};
+    if (!leg->called_ms || leg->reached || leg->state == CALL_LEG_OUT || (leg->waited & 1U << wait) || !after_ms[wait])
+        return 0;
+    if (wait != WAIT_SECOND && (!leg->sent || leg->way == CALL_WAY_ALERT))
+        return 0;
+    return leg->called_ms + after_ms[wait];
+}
+
+static int ring_tick(struct step *s) {
+    struct call_fsm *f = s->f;
+    for (unsigned i = 0; i < f->leg_count; i++)
+        for (unsigned wait = 0; wait < WAITS; wait++) {
+            uint64_t at_ms = wait_over_ms(f, &f->legs[i], wait);
+            if (!at_ms || s->now_ms < at_ms)
+                continue;
+            f->legs[i].waited |= 1U << wait;
+            after_wait[wait](s, i);
+        }
+    return 0;
+}
+
+static void set_ring_deadline(struct call_fsm *f) {
+    f->deadline_ms = f->expires_ms;
+    for (unsigned i = 0; i < f->leg_count; i++)
+        for (unsigned wait = 0; wait < WAITS; wait++) {
+            uint64_t at_ms = wait_over_ms(f, &f->legs[i], wait);
+            if (at_ms && at_ms < f->deadline_ms)
+                f->deadline_ms = at_ms;
+        }
+}
+
+static int start(struct step *s) {
+    struct call_fsm *f = s->f;
+    for (unsigned i = 0; i < f->leg_count && f->state == CALL_RINGING; i++) {
+        struct step of_leg = *s;
+        of_leg.device = i;
+        of_leg.leg = &f->legs[i];
+        if (f->legs[i].way == CALL_WAY_BUSY)
+            leg_out(&of_leg, CALL_BUSY);
+        else
+            call_phone(s, i);
+    }
+    return 0;
+}
+
 /* Handlers: of phones */
 
 static int attached(struct step *s) {
@@ -98,8 +210,13 @@ static int attached(struct step *s) {
     return 0;
 }
 
+/* What rang over the connection alone needs a push now. */
 static int detached(struct step *s) {
     s->leg->connected = false;
+    if (s->f->state == CALL_RINGING && s->leg->way == CALL_WAY_CONNECTION) {
+        s->leg->way = CALL_WAY_PUSH;
+        call_phone(s, s->device);
+    }
     return 0;
 }
 
@@ -228,12 +345,6 @@ static int media_failed(struct step *s) {
     return 0;
 }
 
-/* The ring's end is looked at before every input. */
-static int ring_tick(struct step *s) {
-    (void)s;
-    return 0;
-}
-
 static int talk_tick(struct step *s) {
     if (s->f->deadline_ms && s->now_ms >= s->f->deadline_ms)
         end(s, s->f->media ? CALL_MEDIA_FAILED : CALL_COMPLETED);
@@ -270,6 +381,7 @@ static const call_handler while_ringing[CALL_INPUTS] = {
     [CALL_IN_FAR_UP] = far_up,
     [CALL_IN_NEAR_UP] = near_up,
     [CALL_IN_MEDIA_FAILED] = media_failed,
+    [CALL_IN_START] = start,
     [CALL_IN_TICK] = ring_tick,
     [CALL_IN_SHUTDOWN] = shutdown_call,
 };
@@ -297,7 +409,17 @@ void call_fsm_init(struct call_fsm *f, const struct call_fsm_config *cfg) {
     f->media = cfg->media;
     f->need_near = cfg->media_to_near;
     f->need_far = cfg->media_to_far;
+    f->receipt_ms = cfg->receipt_ms;
+    f->suspect_ms = cfg->suspect_ms;
+    f->second_ms = cfg->second_ms;
+    f->second = cfg->second;
+    f->repeat_push = cfg->repeat_push;
     f->expires_ms = f->deadline_ms = cfg->expires_ms;
+}
+
+void call_fsm_set_way(struct call_fsm *f, unsigned device, enum call_way way, bool suspect) {
+    f->legs[device].way = way;
+    f->legs[device].suspect = suspect;
 }
 
 static void ring_over(struct step *s) {
@@ -321,7 +443,10 @@ int call_fsm_step(struct call_fsm *f, struct call_input in, uint64_t now_ms, str
         s.leg = &f->legs[in.device];
     }
     call_handler fn = table[f->state][in.kind];
-    return fn ? fn(&s) : E_STATE;
+    int err = fn ? fn(&s) : E_STATE;
+    if (f->state == CALL_RINGING)
+        set_ring_deadline(f);
+    return err;
 }
 
 /* Names */
@@ -334,9 +459,11 @@ static const char *const reason_names[CALL_REASONS] = {
 static const char *const input_names[CALL_INPUTS] = {
     "attached", "detached", "receipt",  "push_accepted", "push_rejected", "push_expired", "ringing", "answer",
     "decline",  "busy",     "filtered", "hangup",        "caller_hangup", "near_hangup",  "delete",  "far_up",
-    "near_up",  "to_near",  "to_far",   "media_failed",  "tick",          "shutdown"};
-static const char *const action_names[CALL_ACTIONS] = {"state", "gate",     "handoff", "elsewhere",
-                                                       "tell",  "withdraw", "close"};
+    "near_up",  "to_near",  "to_far",   "media_failed",  "start",         "tick",         "shutdown"};
+static const char *const second_names[] = {"none", "alert", "others", "event"};
+static const char *const action_names[CALL_ACTIONS] = {"state",   "push",     "alert", "join",    "overdue",
+                                                       "suspect", "second",   "gate",  "handoff", "elsewhere",
+                                                       "tell",    "withdraw", "close"};
 
 const char *call_state_name(enum call_state s) {
     return state_names[s];
@@ -352,6 +479,10 @@ const char *call_input_name(enum call_input_kind k) {
 
 const char *call_action_name(enum call_action_kind k) {
     return action_names[k];
+}
+
+const char *call_second_name(enum call_second s) {
+    return second_names[s];
 }
 
 const char *call_leg_state_name(enum call_leg_state s) {

@@ -5,7 +5,9 @@
  *   ringing -> answered -> active -> ended        (and from each state straight to ended)
  *
  * A call has one leg per phone. Several ring, the first answer wins. The rule that the media reaches one phone only
- * lives here: CALL_DO_HANDOFF comes at most once in a call's life. Thread: any, one at a time. */
+ * lives here: CALL_DO_HANDOFF comes at most once in a call's life. So do the rules on pushes: a phone gets one VoIP
+ * push for a call (two where the route says so) and one alert push, and none when the call is over. Thread: any, one at
+ * a time. */
 #ifndef GATEWAY_CALL_FSM_H
 #define GATEWAY_CALL_FSM_H
 
@@ -37,6 +39,18 @@ enum call_reason {
     CALL_REASONS
 };
 
+/* How a phone is called. */
+enum call_way {
+    CALL_WAY_PUSH,
+    CALL_WAY_CONNECTION, /* it is attached and awake: no push */
+    CALL_WAY_ALERT,      /* blocked: VoIP pushes reach it no more */
+    CALL_WAY_BOTH,       /* blocked, and it is time to try a VoIP push again */
+    CALL_WAY_BUSY        /* on a call, and the route does not let a second one through */
+};
+
+/* What is done about a phone that is not heard of. */
+enum call_second { CALL_SECOND_NONE, CALL_SECOND_ALERT, CALL_SECOND_OTHERS, CALL_SECOND_EVENT };
+
 enum call_leg_state { CALL_LEG_CALLED, CALL_LEG_RINGING, CALL_LEG_ANSWERED, CALL_LEG_OUT };
 
 enum call_input_kind {
@@ -63,6 +77,7 @@ enum call_input_kind {
     CALL_IN_TO_NEAR, /* first media packet caller -> phone */
     CALL_IN_TO_FAR,
     CALL_IN_MEDIA_FAILED,
+    CALL_IN_START, /* the call is stored: call the phones */
     CALL_IN_TICK,
     CALL_IN_SHUTDOWN,
     CALL_INPUTS
@@ -75,6 +90,12 @@ struct call_input {
 
 enum call_action_kind {
     CALL_DO_STATE,     /* the state has changed: record it */
+    CALL_DO_PUSH,      /* send this phone a VoIP push */
+    CALL_DO_ALERT,     /* send this phone an alert push */
+    CALL_DO_JOIN,      /* tell this phone of the call over its connection */
+    CALL_DO_OVERDUE,   /* no receipt of this phone, and one was to be expected */
+    CALL_DO_SUSPECT,   /* still none: its health is to be looked at */
+    CALL_DO_SECOND,    /* still none, and its second path is taken */
     CALL_DO_GATE,      /* media may flow */
     CALL_DO_HANDOFF,   /* this phone gets the media */
     CALL_DO_ELSEWHERE, /* tell this phone that another one answered */
@@ -90,7 +111,7 @@ struct call_action {
     enum call_reason reason;
 };
 
-#define CALL_STEP_ACTIONS_MAX (2 * CALL_LEGS_MAX + 8) /* two for each leg, and the call's own */
+#define CALL_STEP_ACTIONS_MAX (6 * CALL_LEGS_MAX + 8) /* two for each leg, and the call's own: see ring_tick */
 
 struct call_actions {
     struct call_action a[CALL_STEP_ACTIONS_MAX];
@@ -103,12 +124,21 @@ struct call_leg {
     bool sent;            /* its push was accepted by APNs */
     bool reached;         /* the phone has been heard of in this call */
     bool connected;       /* attached right now */
+    enum call_way way;
+    bool suspect;       /* it was so before this call: its second path comes sooner */
+    bool alerted;       /* it had its one alert push */
+    unsigned waited;    /* bits: which of the waits for its receipt are over */
+    uint64_t called_ms; /* monotonic, when its push was asked for; 0: it had none */
 };
 
 struct call_fsm_config {
     unsigned devices;                        /* 1..CALL_LEGS_MAX */
     uint64_t expires_ms;                     /* monotonic: the ring's end */
     bool media, media_to_near, media_to_far; /* with an offer; which directions it has */
+    /* After a push without a receipt; 0: never. */
+    unsigned receipt_ms, suspect_ms, second_ms;
+    enum call_second second;
+    bool repeat_push;
 };
 
 struct call_fsm {
@@ -119,11 +149,16 @@ struct call_fsm {
     int winner; /* the leg that answered; -1: none */
     int handed; /* the leg that got the media; -1: none */
     bool media, need_near, need_far, far_up, near_up;
+    unsigned receipt_ms, suspect_ms, second_ms;
+    enum call_second second;
+    bool repeat_push;
     uint64_t expires_ms;
     uint64_t deadline_ms; /* monotonic: CALL_IN_TICK is wanted then; 0: never */
 };
 
 void call_fsm_init(struct call_fsm *f, const struct call_fsm_config *cfg);
+/* Before CALL_IN_START. */
+void call_fsm_set_way(struct call_fsm *f, unsigned device, enum call_way way, bool suspect);
 /* Take one input. out is filled with what is to be done, in order. A ring whose time is over ends before the input is
  * looked at. Returns 0, or E_STATE when the input has no place in this state (out may still hold the ring's end). */
 int call_fsm_step(struct call_fsm *f, struct call_input in, uint64_t now_ms, struct call_actions *out);
@@ -134,6 +169,7 @@ const char *call_state_name(enum call_state s);
 const char *call_reason_name(enum call_reason r); /* "" for NONE */
 const char *call_input_name(enum call_input_kind k);
 const char *call_action_name(enum call_action_kind k);
+const char *call_second_name(enum call_second s);
 const char *call_leg_state_name(enum call_leg_state s);
 
 #endif

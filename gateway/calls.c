@@ -81,8 +81,9 @@ int calls_index_devices(struct call *c) {
 
 static void unindex_device(struct calls *cs, struct call_device *d) {
     struct device_calls *all = d->call ? find_device(cs, d->call->tenant, d->id) : NULL;
-    if (d->token_hash[0])
-        HASH_DELETE(by_token, cs->by_token, d); /* NOLINT(clang-analyzer-*): what a uthash macro does */
+    for (unsigned i = 0; i < d->push_count; i++)
+        if (d->pushes[i].token_hash[0])
+            HASH_DELETE(by_token, cs->by_token, &d->pushes[i]); /* NOLINT(clang-analyzer-*): what a uthash macro does */
     if (!all)
         return;
     DL_DELETE(all->list, d);
@@ -217,6 +218,24 @@ static void do_action(struct call *c, const struct call_action *a) {
     switch (a->kind) {
     case CALL_DO_STATE:
         state_changed(c);
+        break;
+    case CALL_DO_PUSH:
+        call_push(c, a->device, APNS_TYPE_VOIP);
+        break;
+    case CALL_DO_ALERT:
+        call_push(c, a->device, APNS_TYPE_ALERT);
+        break;
+    case CALL_DO_JOIN:
+        call_join(c, a->device);
+        break;
+    case CALL_DO_OVERDUE:
+        call_note_overdue(c, a->device);
+        break;
+    case CALL_DO_SUSPECT:
+        calls_health_review(c->owner, c->tenant, c->devices[a->device].id, &c->route->must_report);
+        break;
+    case CALL_DO_SECOND:
+        call_note_second_path(c, a->device);
         break;
     case CALL_DO_GATE:
         /* A worker that is too busy to hear of the answer would keep both ends silent. */

@@ -79,10 +79,20 @@ static void add_device(struct call *c, const struct device *dev, enum media_mode
     snprintf(d->os_version, sizeof d->os_version, "%s", dev->os_version);
     d->mode = mode;
     d->credential = push_service_credential(cs->d.pushes, c->app->name, dev->sandbox);
-    d->delivery = phone_awake(cs, c->tenant, d->id) ? CALL_BY_CONNECTION : CALL_BY_PUSH;
-    if (d->delivery == CALL_BY_PUSH) {
-        uuid_new(d->push);
-        d->push_state = PUSH_QUEUED; /* as soon as the call is stored */
+}
+
+/* Each phone's way is known when the call is told of, although nothing leaves before it is stored. */
+static void choose_ways(struct call *c) {
+    for (unsigned i = 0; i < c->device_count; i++) {
+        struct call_device *d = &c->devices[i];
+        bool suspect;
+        enum call_way way = call_way_to(c, d, &suspect);
+        call_fsm_set_way(&c->fsm, i, way, suspect);
+        d->delivery = way == CALL_WAY_CONNECTION ? CALL_BY_CONNECTION
+                      : way == CALL_WAY_ALERT    ? CALL_BY_ALERT
+                                                 : CALL_BY_PUSH;
+        if (way != CALL_WAY_CONNECTION && way != CALL_WAY_BUSY)
+            call_push_new(d, way == CALL_WAY_ALERT ? APNS_TYPE_ALERT : APNS_TYPE_VOIP);
     }
 }
 
@@ -124,7 +134,13 @@ static int find_devices(struct call *c, struct call_refusal *no) {
 }
 
 static void start_fsm(struct call *c, const struct call_request *rq) {
-    struct call_fsm_config f = {.devices = c->device_count, .media = c->offer != NULL};
+    struct call_fsm_config f = {.devices = c->device_count,
+                                .media = c->offer != NULL,
+                                .receipt_ms = c->route->must_report.receipt_after_ms,
+                                .suspect_ms = c->route->must_report.suspect_after_ms,
+                                .second_ms = c->route->must_report.second_path_after_ms,
+                                .second = (enum call_second)c->route->must_report.second_path,
+                                .repeat_push = c->route->must_report.repeat_push};
     uint64_t ring_ms = (rq->ring_timeout_s ? (uint64_t)rq->ring_timeout_s : c->route->ring_timeout_s) * 1000;
     for (size_t i = 0; c->offer && i < c->offer->media_count; i++) {
         enum sdp_direction d = c->offer->media[i].direction;
@@ -166,6 +182,7 @@ int call_create(struct call **cp, struct calls *cs, const struct call_request *r
         err = find_devices(c, no);
     if (err == 0) {
         start_fsm(c, rq);
+        choose_ways(c);
         call_note(c, c->request_us, "request",
                   json_pack("{s:s,s:s,s:b}", "callee", c->callee, "route", c->route->name, "offer", c->offer != NULL));
     }
@@ -182,19 +199,23 @@ int call_create(struct call **cp, struct calls *cs, const struct call_request *r
     return 0;
 }
 
+/* A phone that has gone to sleep since the call was made is pushed in the same step that would have told it. */
+void call_join(struct call *c, unsigned device) {
+    struct phone *p = phone_awake(c->owner, c->tenant, c->devices[device].id);
+    if (p)
+        phone_join(p, c, device);
+    else
+        call_step(c, CALL_IN_DETACHED, device);
+}
+
 void call_start(struct call *c) {
     c->started = true;
-    if (c->fsm.state == CALL_RINGING)
+    if (c->fsm.state == CALL_RINGING) {
         call_sealed_open(c);
-    for (unsigned i = 0; i < c->device_count; i++) {
-        struct call_device *d = &c->devices[i];
-        struct phone *p = d->delivery == CALL_BY_CONNECTION ? phone_awake(c->owner, c->tenant, d->id) : NULL;
-        if (c->fsm.state != CALL_RINGING) { /* ended while it was being stored */
-            d->push_state = d->push_state == PUSH_QUEUED ? PUSH_WITHDRAWN : d->push_state;
-        } else if (p) {
-            phone_join(p, c, i);
-        } else {
-            call_push(c, i);
-        }
+        call_step(c, CALL_IN_START, 0);
+        return;
     }
+    for (unsigned i = 0; i < c->device_count; i++) /* ended while it was being stored */
+        for (unsigned k = 0; k < c->devices[i].push_count; k++)
+            c->devices[i].pushes[k].state = PUSH_WITHDRAWN;
 }

@@ -119,8 +119,9 @@ void phone_join(struct phone *p, struct call *c, unsigned device) {
     struct buf b = {0};
     take_over_leg(cs, d, p);
     if (c->fsm.state != CALL_ENDED && c->fsm.legs[device].state != CALL_LEG_OUT) {
-        if (d->push[0] && !d->ledger.attached_ms)
-            d->ledger.attached_ms = clock_wall_ms();
+        for (unsigned i = 0; i < d->push_count; i++)
+            if (!d->pushes[i].ledger.attached_ms)
+                d->pushes[i].ledger.attached_ms = clock_wall_ms();
         call_note_device(c, 0, "attached", device);
         /* A step may hand the media over at once: then the message takes it along. */
         d->joining = true;
@@ -156,9 +157,10 @@ static void join_all(struct calls *cs, struct phone *p) {
 
 static struct call_device *leg_by_token(const struct calls *cs, const struct attach_msg *m) {
     char hash[SECRET_HASH_BYTES];
-    struct call_device *d;
+    struct call_push *p;
     secret_hash(hash, m->token);
-    HASH_FIND(by_token, cs->by_token, hash, SECRET_HASH_BYTES - 1, d);
+    HASH_FIND(by_token, cs->by_token, hash, SECRET_HASH_BYTES - 1, p);
+    struct call_device *d = p ? p->device : NULL;
     if (!d || strcmp(d->id, m->device) != 0 || (m->call[0] && strcasecmp(d->call->id, m->call) != 0))
         return NULL;
     return d;
@@ -195,14 +197,17 @@ static void count_attached(struct calls *cs, int by) {
     metric_set(cs->m_attached, (int64_t)cs->attached_count);
 }
 
-/* A phone that is here can mend what its pushes suffer from. */
-static void tell_token(struct calls *cs, const struct phone *p) {
+/* A phone that is here can mend what its pushes suffer from, and the app cannot see it by itself. */
+static void tell_health(struct calls *cs, const struct phone *p) {
+    static const char *const codes[HEALTH_CAUSES] = {[HEALTH_VIOLATIONS] = "not_reporting",
+                                                     [HEALTH_BLOCKED] = "pushes_blocked",
+                                                     [HEALTH_TOKEN_MISFILED] = "token_misfiled",
+                                                     [HEALTH_TOKEN_INVALID] = "token_invalid"};
     const struct device *dev = devices_get(cs->d.devices, p->tenant, p->device);
-    bool invalid = dev && dev->health == DEVICE_INVALID;
     struct buf b = {0};
-    if (!invalid && (!dev || dev->health != DEVICE_SUSPECT || !dev->token_refused))
+    if (!dev || !codes[dev->health_cause])
         return;
-    attach_write_error(&b, invalid ? "token_invalid" : "token_misfiled", dev->health_reason);
+    attach_write_error(&b, codes[dev->health_cause], dev->health_reason);
     send_buf(cs, p->ws, &b);
 }
 
@@ -237,7 +242,7 @@ static void on_hello(struct calls *cs, struct phone *p, const struct attach_msg 
              log_s("call", leg ? leg->call->id : ""), log_b("foreground", p->foreground));
     attach_write_welcome(&b, p->device, cs->d.config->cluster.node);
     send_buf(cs, p->ws, &b);
-    tell_token(cs, p);
+    tell_health(cs, p);
     if (leg)
         phone_join(p, leg->call, leg->index);
     else
@@ -322,8 +327,30 @@ static void (*const on_leg[ATTACH_TYPES])(const struct heard *h) = {
     [ATTACH_DECLINE] = on_decline,      [ATTACH_HANGUP] = on_hangup,   [ATTACH_MEDIA] = on_media,
     [ATTACH_KEYS_TAKEN] = on_keys_taken};
 
+/* A receipt on its way to the row of a call that is long over. */
+struct late_phone {
+    struct calls *calls;
+    ws_id ws;
+};
+
+static void on_late_receipt(int err, void *arg) {
+    struct late_phone late = *(struct late_phone *)arg;
+    struct phone *p = phone_by_ws(late.calls, late.ws);
+    free(arg);
+    if (p && err != 0)
+        send_error(late.calls, p, "unknown_call", "this connection has no call of that id");
+}
+
 static void on_leg_message(struct calls *cs, struct phone *p, const struct attach_msg *m) {
     struct heard h = {.cs = cs, .p = p, .c = calls_find(cs, p->tenant, m->call), .m = m};
+    if (!h.c && m->type == ATTACH_RECEIPT && p->whole) {
+        const struct receipt_owner o = {.tenant = p->tenant, .device = p->device};
+        struct late_phone *late = malloc(sizeof *late);
+        if (late)
+            *late = (struct late_phone){cs, p->ws};
+        calls_late_receipt(cs, &m->receipt, &o, late ? on_late_receipt : NULL, late);
+        return;
+    }
     int device = h.c && h.c->started && (p->whole || h.c->slot == p->call) ? call_device_by_id(h.c, p->device) : -1;
     if (device < 0) {
         send_error(cs, p, "unknown_call", "this connection has no call of that id");
@@ -387,16 +414,6 @@ static void on_open(ws_id ws, const struct addr *peer, void *arg) {
     HASH_ADD(hh, cs->phones, ws, sizeof p->ws, p);
 }
 
-/* What rang over the connection alone needs a push now. */
-static void leg_detached(struct call_device *d) {
-    struct call *c = d->call;
-    d->ws = 0;
-    call_step(c, CALL_IN_DETACHED, d->index);
-    if (d->delivery == CALL_BY_CONNECTION && c->fsm.state == CALL_RINGING && !c->owner->closing &&
-        c->fsm.legs[d->index].state != CALL_LEG_OUT)
-        call_push(c, d->index);
-}
-
 static void on_closed(ws_id ws, void *arg) {
     struct calls *cs = arg;
     struct phone *p = phone_by_ws(cs, ws);
@@ -408,8 +425,10 @@ static void on_closed(ws_id ws, void *arg) {
         leave_by_device(cs, p);
         count_attached(cs, -1);
         DL_FOREACH_SAFE(calls_of_device(cs, p->tenant, p->device), d, next) {
-            if (d->ws == ws)
-                leg_detached(d);
+            if (d->ws == ws) {
+                d->ws = 0;
+                call_step(d->call, CALL_IN_DETACHED, d->index);
+            }
         }
         const struct call *c = calls_get(cs, p->call);
         log_info("phone detached", log_s("device", p->device), log_s("tenant", p->tenant),

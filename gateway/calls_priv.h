@@ -3,7 +3,9 @@
  *
  *   calls.c        the table of calls, steps and their actions, time
  *   calls_create.c  a new call, from a request to its first push
- *   calls_push.c    pushes, their results, receipts, the ledger
+ *   calls_push.c    pushes, their results
+ *   calls_receipt.c  receipts, the ledger, also long after the call
+ *   calls_health.c  what the ledger says of a phone, and what follows for its calls
  *   calls_media.c   far leg, near leg, events of the media plane
  *   calls_sealed.c  near legs of phones that ring with keys of their own
  *   calls_ringback.c  may the caller hear a ringback tone?
@@ -36,6 +38,7 @@
 #define CALL_LINGER_MS      120000 /* a late waker is told the truth for so long */
 #define CALLS_SWEEP_MS      50     /* how late a ring's end may be noticed */
 #define CALL_CANDIDATES_MAX 8      /* addresses in an SDP: a few interfaces, both families */
+#define CALL_PUSHES_MAX     3      /* to one phone: a VoIP push, the one that repeats it, an alert */
 #define CALL_TIMELINE_MAX   256    /* events kept of a call; a healthy one has about 20 */
 #define IDEMPOTENCY_MS      (24ULL * 3600 * 1000)
 #define IDEMPOTENCY_MAX     500000 /* keys in memory, some 2 KiB each with their answer */
@@ -44,7 +47,7 @@
     4 /* GETs of one call that wait for its worker's figures; a fifth gets the last known ones                         \
        */
 
-enum call_delivery { CALL_BY_PUSH, CALL_BY_CONNECTION };
+enum call_delivery { CALL_BY_PUSH, CALL_BY_CONNECTION, CALL_BY_ALERT };
 enum push_state {
     PUSH_NONE,
     PUSH_QUEUED,
@@ -70,6 +73,20 @@ struct call_near {
     bool noted; /* in the timeline */
 };
 
+struct call_device;
+
+/* One push to a phone, which has one row of the ledger. */
+struct call_push {
+    struct call_device *device;
+    char id[UUID_BYTES];
+    enum apns_push_type type; /* VoIP or alert */
+    enum push_state state;
+    struct ledger ledger;
+    apns_push_id queued;
+    char token_hash[SECRET_HASH_BYTES]; /* of the push's attach token; "" before there is one */
+    UT_hash_handle by_token;
+};
+
 /* One phone of a call. */
 struct call_device {
     struct call *call;
@@ -79,16 +96,12 @@ struct call_device {
     enum call_delivery delivery;
     enum media_mode mode;
     struct call_near *waiting; /* mode sealed, until it is chosen or out; else NULL */
-    char push[UUID_BYTES];     /* "" over the connection */
-    enum push_state push_state;
-    struct ledger ledger; /* with a push */
+    struct call_push pushes[CALL_PUSHES_MAX];
+    unsigned push_count; /* 0 over the connection */
     struct apns_credential *credential;
-    apns_push_id queued;
-    char token_hash[SECRET_HASH_BYTES]; /* of the push's attach token; "" before there is one */
-    ws_id ws;                           /* the connection that this leg is told over; 0: none */
-    bool joining;                       /* the `call` message is being made, and takes the handoff with it */
-    struct call_device *prev, *next;    /* in device_calls.list */
-    UT_hash_handle by_token;
+    ws_id ws;                        /* the connection that this leg is told over; 0: none */
+    bool joining;                    /* the `call` message is being made, and takes the handoff with it */
+    struct call_device *prev, *next; /* in device_calls.list */
 };
 
 /* The calls that a device has a leg in, ended ones included while they are in memory. */
@@ -166,7 +179,7 @@ struct idempotency {
 struct push_ctx {
     struct calls *calls; /* NULL when they are gone */
     slot_id call;
-    unsigned device;
+    unsigned device, push;
     uint64_t token_updated_ms; /* of the device when it was sent */
     struct push_ctx *prev, *next;
 };
@@ -176,7 +189,8 @@ struct calls {
     struct http *http;
     struct slots *slots; /* struct call */
     struct call *by_id, *by_media, *live, *ended;
-    struct call_device *by_token;
+    struct call_push *by_token;
+    struct late_receipt *late;
     struct device_calls *by_device;
     struct phone *phones, *phones_by_device;
     struct idempotency *keys;
@@ -239,15 +253,45 @@ int call_create(struct call **cp, struct calls *cs, const struct call_request *r
                 struct call_refusal *no);
 /* It is stored: ring the phones. */
 void call_start(struct call *c);
+void call_join(struct call *c, unsigned device);
 
 /* calls_push.c */
-void call_push(struct call *c, unsigned device);
+/* Send one more push, of type APNS_TYPE_VOIP or APNS_TYPE_ALERT. */
+void call_push(struct call *c, unsigned device, enum apns_push_type type);
+/* The push that will be sent first has its id from the beginning. */
+struct call_push *call_push_new(struct call_device *d, enum apns_push_type type);
+/* NULL when it is none of this phone's. id in either case. */
+struct call_push *call_push_by_id(struct call_device *d, const char *id);
 void call_withdraw(struct call *c, unsigned device);
+const char *push_state_name(enum push_state s);
+
+/* calls_receipt.c */
 /* Returns 0, or E_NOTFOUND when the push is none of this phone. */
 int call_receipt(struct call *c, unsigned device, const struct receipt *r);
+/* A receipt for a call that is not in memory any more. bearer: the device's secret or the push's attach token, or NULL
+ * when device and tenant are proved already. cb gets 0 when the row is durable, E_NOTFOUND when the store has no such
+ * push of that bearer, E_FULL when too many wait, E_IO, E_NOMEM; it may come from inside. cb may be NULL. */
+struct receipt_owner {
+    const char *bearer, *tenant, *device;
+};
+void calls_late_receipt(struct calls *cs, const struct receipt *r, const struct receipt_owner *o, store_done_cb cb,
+                        void *arg);
 void call_ledger_tick(struct call *c, uint64_t wall_ms);
 bool call_ledger_open(const struct call *c);
-const char *push_state_name(enum push_state s);
+
+/* calls_health.c */
+/* Ask the ledger how the device is, by the rules of a route (NULL: of the one that takes calls to it), and note what it
+ * says. */
+void calls_health_review(struct calls *cs, const char *tenant, const char *device,
+                         const struct config_must_report *rules);
+/* An outcome, or a first receipt: is it worth a review? */
+void call_health_heard(struct call *c, const struct call_device *d, const struct ledger *l);
+/* How the state machine is to call this phone. */
+enum call_way call_way_to(const struct call *c, const struct call_device *d, bool *suspect);
+/* A phone is not heard of: its receipt is overdue; its call takes the second path. The latter is what a call server
+ * that is told of events hears of. */
+void call_note_overdue(struct call *c, unsigned device);
+void call_note_second_path(struct call *c, unsigned device);
 
 /* calls_media.c */
 int calls_media_start(struct calls *cs);
@@ -313,7 +357,7 @@ int call_data_from_phone(struct calls *cs, const struct phone *p, const uint8_t 
 /* calls_store.c */
 /* Write the call as it is. cb may be NULL; it comes when the row is durable, or with the store's error. */
 void call_store(struct call *c, const struct idempotency_row *idem, store_done_cb cb, void *arg);
-void call_store_push(struct call *c, unsigned device, store_done_cb cb, void *arg);
+void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb, void *arg);
 /* Write what the store does not have yet, unless something of it is on its way. */
 void call_store_rest(struct call *c);
 /* The store has all there is to know. */

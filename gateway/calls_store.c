@@ -72,33 +72,19 @@ void call_store(struct call *c, const struct idempotency_row *idem, store_done_c
     free(timeline);
 }
 
-void call_store_push(struct call *c, unsigned device, store_done_cb cb, void *arg) {
-    const struct call_device *d = &c->devices[device];
-    const struct ledger *l = &d->ledger;
+void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb, void *arg) {
+    const struct call_device *d = p->device;
     struct push_row row = {
-        .id = d->push,
+        .id = p->id,
         .call = c->id,
         .device = d->id,
         .tenant = c->tenant,
         .app = c->app->name,
         .app_version = d->app_version,
         .os_version = d->os_version,
-        .predicted = ledger_predicted(l),
-        .predicted_why = ledger_why_name(l->why),
-        .observed = l->observed,
-        .reported = l->reported,
-        .report_error = l->report_error,
-        .outcome = ledger_outcome_name(l->outcome),
-        .status = l->status,
-        .reason = l->reason,
-        .queued_ms = l->queued_ms,
-        .written_ms = l->written_ms,
-        .answered_ms = l->answered_ms,
-        .received_ms = l->received_ms,
-        .reported_ms = l->reported_ms,
-        .attached_ms = l->attached_ms,
-        .receipt_ms = l->receipt_ms,
+        .token_hash = p->token_hash,
     };
+    ledger_to_row(&row, &p->ledger);
     struct writing *w = writing_new(c, cb, arg);
     submitted(c, w ? store_push_put(c->owner->d.store, &row, on_written, w) : E_NOMEM, w);
 }
@@ -111,8 +97,9 @@ void call_store_rest(struct call *c) {
     if (c->writes > 0 || (!c->dirty && !c->behind))
         return;
     for (unsigned i = 0; c->behind && i < c->device_count; i++)
-        if (c->devices[i].ledger.queued_ms)
-            call_store_push(c, i, NULL, NULL);
+        for (unsigned k = 0; k < c->devices[i].push_count; k++)
+            if (c->devices[i].pushes[k].ledger.queued_ms)
+                call_store_push(c, &c->devices[i].pushes[k], NULL, NULL);
     c->behind = false;
     call_store(c, NULL, NULL, NULL);
 }

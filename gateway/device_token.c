@@ -10,8 +10,8 @@
 
 #define THROTTLE_S 30 /* where APNs does not say how long */
 
-static void set_health(struct device *dev, enum device_health h, const char *why) {
-    dev->health = h;
+static void set_health(struct device *dev, enum health_cause cause, const char *why) {
+    dev->health_cause = cause;
     snprintf(dev->health_reason, sizeof dev->health_reason, "%s", why);
 }
 
@@ -20,8 +20,8 @@ static void accepted(struct device *dev, const struct device_verdict *v) {
         dev->token_accepted_ms = clock_wall_ms();
     dev->token_refused = false;
     dev->sandbox = v->sandbox;
-    if (dev->health == DEVICE_SUSPECT)
-        set_health(dev, DEVICE_OK, "");
+    if (dev->health_cause == HEALTH_TOKEN_MISFILED)
+        set_health(dev, HEALTH_FINE, "");
 }
 
 static void invalid(struct device *dev, const struct device_verdict *v) {
@@ -34,13 +34,13 @@ static void invalid(struct device *dev, const struct device_verdict *v) {
     }
     snprintf(why, sizeof why, "APNs refused the push token (%d %.40s); the app must register a new one", v->status,
              v->reason);
-    set_health(dev, DEVICE_INVALID, why);
+    set_health(dev, HEALTH_TOKEN_INVALID, why);
 }
 
 static void misfiled(struct device *dev, const struct device_verdict *v) {
     (void)v;
     dev->token_refused = true;
-    set_health(dev, DEVICE_SUSPECT,
+    set_health(dev, HEALTH_TOKEN_MISFILED,
                "APNs knows this token under another topic; the app must register PushKit's VoIP token");
 }
 
@@ -61,9 +61,6 @@ static void say(const struct device *dev, const struct device *before, const str
         log_warn("device environment", log_s("device", dev->id), log_s("tenant", dev->tenant),
                  log_s("environment", dev->sandbox ? "sandbox" : "production"),
                  log_s("why", "APNs refused the token in the other one and took it here"));
-    if (dev->health != before->health)
-        log_info("device health", log_s("device", dev->id), log_s("tenant", dev->tenant),
-                 log_s("health", device_health_name(dev->health)), log_s("reason", dev->health_reason));
     if (dev->token_refused && !before->token_refused)
         log_warn("device token refused", log_s("device", dev->id), log_s("tenant", dev->tenant),
                  log_i("status", v->status), log_s("reason", v->reason));
@@ -77,11 +74,7 @@ void devices_token_verdict(struct devices *d, const struct device_verdict *v) {
     struct device before = *known, dev = *known;
     learn[v->verdict](&dev, v);
     say(&dev, &before, v);
-    if (dev.sandbox == before.sandbox && dev.health == before.health && dev.token_refused == before.token_refused &&
-        dev.token_accepted_ms == before.token_accepted_ms && dev.throttled_until_ms == before.throttled_until_ms)
-        return;
-    if (devices_put(d, &dev, NULL, NULL) != 0)
-        log_error("device not stored", log_s("device", dev.id), log_s("error", err_str(E_NOMEM)));
+    devices_learn(d, &dev);
 }
 
 enum apns_lane device_lane(const struct device *dev) {

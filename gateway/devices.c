@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/devices.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "gateway/devices_priv.h"
 
@@ -260,7 +261,7 @@ static int submit(struct devices *d, struct entry *e, const struct device *dev, 
 static void tell_one(struct devices *d, enum event_type type, const struct device *dev) {
     events_add(d->events, type, dev->tenant,
                json_pack("{s:s,s:s,s:s,s:s,s:s}", "device", dev->id, "user", dev->user, "app", dev->app, "health",
-                         device_health_name(dev->health), "health_reason", dev->health_reason));
+                         device_health_name(device_health(dev)), "health_reason", dev->health_reason));
 }
 
 /* Before the change is asked of the store. was NULL: it is new. */
@@ -269,7 +270,7 @@ static void tell(struct devices *d, const struct device *dev, const struct devic
         tell_one(d, EVENT_DEVICE_REGISTERED, dev);
     else if (dev->updated_ms != was->updated_ms)
         tell_one(d, EVENT_DEVICE_UPDATED, dev);
-    if (was && dev->health != was->health)
+    if (was && device_health(dev) != device_health(was))
         tell_one(d, EVENT_DEVICE_HEALTH, dev);
 }
 
@@ -287,7 +288,10 @@ static int change(struct devices *d, struct entry *e, const struct device *dev, 
 }
 
 void devices_load(struct devices *d, const struct device *dev) {
-    if (!entry_new(d, dev))
+    struct entry *e = entry_new(d, dev);
+    if (e)
+        e->dev.voip_ms = clock_wall_ms();
+    else
         log_error("device not loaded", log_s("device", dev->id), log_s("error", err_str(E_NOMEM)));
 }
 
@@ -375,25 +379,51 @@ bool device_secret_ok(const struct device *dev, const char *secret) {
     return *secret && secret_eq(secret_hash(hash, secret), dev->secret_hash);
 }
 
+enum device_health device_health(const struct device *dev) {
+    return health_of_cause(dev->health_cause);
+}
+
 static const struct change nobody_waits = {0};
 
-void devices_set_health(struct devices *d, const char *tenant, const char *id, enum device_health h,
-                        const char *reason) {
-    struct entry *e = find(d, tenant, id);
-    if (!e || (e->dev.health == h && strcmp(e->dev.health_reason, reason) == 0))
+static bool same(const struct device *a, const struct device *b) {
+    return a->health_cause == b->health_cause && strcmp(a->health_reason, b->health_reason) == 0 &&
+           a->sandbox == b->sandbox && a->token_refused == b->token_refused &&
+           a->token_accepted_ms == b->token_accepted_ms && a->throttled_until_ms == b->throttled_until_ms &&
+           strcmp(a->os_version, b->os_version) == 0;
+}
+
+void devices_learn(struct devices *d, const struct device *dev) {
+    struct entry *e = find(d, dev->tenant, dev->id);
+    if (!e || same(&e->dev, dev))
         return;
-    struct device dev = e->dev;
-    dev.health = h;
-    snprintf(dev.health_reason, sizeof dev.health_reason, "%s", reason);
-    log_info("device health", log_s("device", id), log_s("health", health_names[h]), log_s("reason", reason));
-    change(d, e, &dev, &nobody_waits);
+    if (e->dev.health_cause != dev->health_cause)
+        log_info("device health", log_s("device", dev->id), log_s("tenant", dev->tenant),
+                 log_s("health", health_names[device_health(dev)]), log_s("reason", dev->health_reason));
+    if (change(d, e, dev, &nobody_waits) != 0)
+        log_error("device not stored", log_s("device", dev->id), log_s("error", err_str(E_NOMEM)));
+}
+
+void devices_set_health(struct devices *d, const char *tenant, const char *id, const struct health *h) {
+    const struct device *known = devices_get(d, tenant, id);
+    if (!known || health_is_of_token(known->health_cause))
+        return;
+    struct device dev = *known;
+    dev.health_cause = h->cause;
+    snprintf(dev.health_reason, sizeof dev.health_reason, "%s", h->reason);
+    devices_learn(d, &dev);
+}
+
+void devices_note_voip(struct devices *d, const char *tenant, const char *id, uint64_t now_ms) {
+    struct entry *e = find(d, tenant, id);
+    if (e)
+        e->dev.voip_ms = now_ms;
 }
 
 void devices_set_os_version(struct devices *d, const char *tenant, const char *id, const char *os_version) {
-    struct entry *e = find(d, tenant, id);
-    if (!e || strlen(os_version) >= sizeof e->dev.os_version || strcmp(e->dev.os_version, os_version) == 0)
+    const struct device *known = devices_get(d, tenant, id);
+    if (!known || strlen(os_version) >= sizeof known->os_version)
         return;
-    struct device dev = e->dev;
+    struct device dev = *known;
     snprintf(dev.os_version, sizeof dev.os_version, "%s", os_version);
-    change(d, e, &dev, &nobody_waits);
+    devices_learn(d, &dev);
 }

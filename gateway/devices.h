@@ -7,6 +7,7 @@
 #include "base/secret.h"
 #include "config/config.h"
 #include "dtls/media.h"
+#include "gateway/health.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,15 +20,15 @@
 #define DEVICES_PER_USER_MAX 16 /* phones of one user that ring together */
 
 enum device_ui { DEVICE_UI_CALLKIT, DEVICE_UI_LCK, DEVICE_UI_ALERT };
-enum device_health { DEVICE_OK, DEVICE_SUSPECT, DEVICE_BLOCKED, DEVICE_INVALID };
 
 struct device {
     char id[DEVICE_ID_BYTES];
     char tenant[DEVICE_TENANT_BYTES];
     char user[DEVICE_ID_BYTES];
     char app[DEVICE_APP_BYTES];
-    char token[APNS_TOKEN_MAX_CHARS + 1]; /* hex, as registered */
-    bool sandbox;                         /* environment */
+    char token[APNS_TOKEN_MAX_CHARS + 1];       /* hex, as registered: PushKit's, for VoIP pushes */
+    char alert_token[APNS_TOKEN_MAX_CHARS + 1]; /* hex: of the app's visible notifications; "" when not registered */
+    bool sandbox;                               /* environment */
     enum device_ui ui;
     enum media_mode handoff[DEVICE_MODES_MAX];
     unsigned handoff_count;
@@ -35,17 +36,20 @@ struct device {
     bool has_sealing_key;
     char app_version[DEVICE_VERSION_BYTES], os_version[DEVICE_VERSION_BYTES];
     char secret_hash[SECRET_HASH_BYTES];
-    enum device_health health;
-    char health_reason[128];                           /* one sentence; "" when ok */
+    enum health_cause health_cause;
+    char health_reason[HEALTH_REASON_BYTES];           /* what is wrong, and the way back; "" when ok */
     uint64_t created_ms, updated_ms, token_updated_ms; /* Unix */
+    uint64_t token_since_ms;                           /* Unix: when this very token came first */
     /* What APNs thinks of the token: */
     uint64_t token_accepted_ms;  /* Unix, of the first time since it is known; 0: never */
     bool token_refused;          /* since it was accepted last */
     uint64_t throttled_until_ms; /* Unix; no push before; not stored */
+    uint64_t voip_ms;            /* Unix: of the latest VoIP push, or since when the gateway runs; not stored */
 };
 
 const char *device_ui_name(enum device_ui ui);
 const char *device_health_name(enum device_health h);
+enum device_health device_health(const struct device *dev);
 const char *media_mode_name(enum media_mode m);       /* "transfer", ... */
 enum media_mode media_mode_by_name(const char *name); /* MEDIA_MODE_NONE when unknown */
 
@@ -77,9 +81,10 @@ void devices_token_verdict(struct devices *d, const struct device_verdict *v);
 /* Rings to tokens that APNs took are kept apart from those to new and doubtful ones. */
 enum apns_lane device_lane(const struct device *dev);
 
-/* What the gateway learned about a phone; stored in the background. health_reason is copied. */
-void devices_set_health(struct devices *d, const char *tenant, const char *id, enum device_health h,
-                        const char *reason);
+/* What the ledger says about a phone; stored in the background. Where APNs refuses the token, that stays. */
+void devices_set_health(struct devices *d, const char *tenant, const char *id, const struct health *h);
+/* A VoIP push leaves. */
+void devices_note_voip(struct devices *d, const char *tenant, const char *id, uint64_t now_ms);
 /* The phone told its system's version. */
 void devices_set_os_version(struct devices *d, const char *tenant, const char *id, const char *os_version);
 

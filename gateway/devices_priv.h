@@ -16,6 +16,9 @@ void devices_load(struct devices *d, const struct device *dev);
 /* Insert or replace, in memory at once and in the store; cb comes when it is durable, or when the store refused and
  * memory has again what the store has. Returns 0, E_NOMEM. */
 int devices_put(struct devices *d, const struct device *dev, store_done_cb cb, void *arg);
+/* What the gateway learned about a phone: said in the log where it is about its health, and stored in the background.
+ * Nothing happens when the device is not there, or is as dev says. */
+void devices_learn(struct devices *d, const struct device *dev);
 /* Returns 0, E_NOTFOUND, E_NOMEM; cb as above. */
 int devices_delete(struct devices *d, const char *tenant, const char *id, store_done_cb cb, void *arg);
 /* The devices of a tenant in the order of their ids, those after `after` ("": from the first), at most max. */

@@ -29,6 +29,7 @@ static const struct {
     [EVENT_PUSH_ACCEPTED] = {"push.accepted", CONFIG_SCOPE_CALLS, true},
     [EVENT_PUSH_REJECTED] = {"push.rejected", CONFIG_SCOPE_CALLS, true},
     [EVENT_PUSH_OUTCOME] = {"push.outcome", CONFIG_SCOPE_CALLS, true},
+    [EVENT_PUSH_UNHEARD] = {"push.unheard", CONFIG_SCOPE_CALLS, true},
     [EVENT_RECEIPT] = {"receipt", CONFIG_SCOPE_CALLS, true},
     [EVENT_DEVICE_REGISTERED] = {"device.registered", CONFIG_SCOPE_DEVICES, false},
     [EVENT_DEVICE_UPDATED] = {"device.updated", CONFIG_SCOPE_DEVICES, false},

@@ -17,9 +17,11 @@ int receipt_read(struct receipt *r, const json_t *o, struct field_error *fe) {
         {"on_call", FIELD_TRI, offsetof(struct receipt, on_call), false, 0, NULL},
         {"received_at", FIELD_TIME, offsetof(struct receipt, received_ms), false, 0, NULL},
         {"reported", FIELD_CHOICE, offsetof(struct receipt, reported), false, 0, reported_choices},
+        {"network", FIELD_TEXT, offsetof(struct receipt, network), false, LEDGER_NETWORK_BYTES - 1, NULL},
         {"report_error", FIELD_TEXT, offsetof(struct receipt, report_error), false, 256, NULL},
     };
-    *r = (struct receipt){.must_report = -1, .app_state = "", .on_call = -1, .reported = "", .report_error = ""};
+    *r = (struct receipt){
+        .must_report = -1, .app_state = "", .on_call = -1, .reported = "", .report_error = "", .network = ""};
     return fields_read(r, o, fields, sizeof fields / sizeof *fields, "", fe);
 }
 
@@ -43,7 +45,8 @@ void ledger_open(struct ledger *l, const struct ledger_known *known, uint64_t no
     l->observed = -1;
     l->queued_ms = now_ms;
     l->ring_end_ms = ring_end_ms;
-    l->why = known->foreground                       ? LEDGER_FOREGROUND
+    l->why = known->alert                            ? LEDGER_ALERT
+             : known->foreground                     ? LEDGER_FOREGROUND
              : known->on_call                        ? LEDGER_ON_CALL
              : known->remaining_ms < LEDGER_STALE_MS ? LEDGER_STALE
                                                      : LEDGER_ASLEEP;
@@ -64,7 +67,7 @@ static enum ledger_outcome judge(const struct ledger *l, uint64_t now_ms) {
         return l->accepted && now_ms >= l->ring_end_ms ? LEDGER_SILENT : LEDGER_OPEN;
     if (l->receipt_ms >= l->ring_end_ms)
         return LEDGER_LATE;
-    if (l->observed == 0)
+    if (l->observed == 0 || l->why == LEDGER_ALERT)
         return LEDGER_EXEMPT;
     if (is_filtered(l))
         return LEDGER_FILTERED;
@@ -79,7 +82,7 @@ static enum ledger_outcome judge(const struct ledger *l, uint64_t now_ms) {
 
 static bool same(const struct ledger *a, const struct ledger *b) {
     return a->receipt_ms == b->receipt_ms && a->reported_ms == b->reported_ms && a->observed == b->observed &&
-           a->outcome == b->outcome && strcmp(a->reported, b->reported) == 0 &&
+           a->outcome == b->outcome && strcmp(a->network, b->network) == 0 && strcmp(a->reported, b->reported) == 0 &&
            strcmp(a->report_error, b->report_error) == 0;
 }
 
@@ -93,6 +96,8 @@ bool ledger_receipt(struct ledger *l, const struct receipt *r, uint64_t now_ms) 
     }
     if (l->observed < 0)
         l->observed = r->must_report;
+    if (!l->network[0] && r->network)
+        snprintf(l->network, sizeof l->network, "%s", r->network);
     /* What was reported stays reported; "none" may be followed by a report. */
     if (!l->reported_ms) {
         if (r->reported[0])
@@ -119,7 +124,7 @@ uint64_t ledger_due_ms(const struct ledger *l) {
     return l->receipt_ms ? l->receipt_ms + LEDGER_REPORT_LIMIT_MS : l->ring_end_ms;
 }
 
-static const char *const why_names[] = {"asleep", "foreground", "on_call", "stale"};
+static const char *const why_names[] = {"asleep", "foreground", "on_call", "stale", "alert"};
 static const char *const outcome_names[LEDGER_OUTCOMES] = {"",     "reported", "exempt",  "violated",
                                                            "late", "silent",   "filtered"};
 
@@ -129,4 +134,51 @@ const char *ledger_why_name(enum ledger_why w) {
 
 const char *ledger_outcome_name(enum ledger_outcome o) {
     return outcome_names[o];
+}
+
+static int by_name(const char *const *names, int count, const char *name) {
+    int i = count;
+    while (i > 0 && strcmp(names[i], name) != 0)
+        i--;
+    return i;
+}
+
+void ledger_from_row(struct ledger *l, const struct push_row *row) {
+    *l = (struct ledger){.why = (enum ledger_why)by_name(why_names, LEDGER_ALERT, row->predicted_why),
+                         .outcome = (enum ledger_outcome)by_name(outcome_names, LEDGER_OUTCOMES - 1, row->outcome),
+                         .observed = row->observed,
+                         .accepted = row->status == 200,
+                         .status = row->status,
+                         .ring_end_ms = row->ring_end_ms,
+                         .receipt_ms = row->receipt_ms,
+                         .queued_ms = row->queued_ms,
+                         .written_ms = row->written_ms,
+                         .answered_ms = row->answered_ms,
+                         .received_ms = row->received_ms,
+                         .reported_ms = row->reported_ms,
+                         .attached_ms = row->attached_ms};
+    snprintf(l->reported, sizeof l->reported, "%s", row->reported);
+    snprintf(l->report_error, sizeof l->report_error, "%s", row->report_error);
+    snprintf(l->network, sizeof l->network, "%s", row->network);
+    snprintf(l->reason, sizeof l->reason, "%s", row->reason);
+}
+
+void ledger_to_row(struct push_row *row, const struct ledger *l) {
+    row->predicted = ledger_predicted(l);
+    row->predicted_why = ledger_why_name(l->why);
+    row->observed = l->observed;
+    row->reported = l->reported;
+    row->report_error = l->report_error;
+    row->outcome = ledger_outcome_name(l->outcome);
+    row->status = l->status;
+    row->reason = l->reason;
+    row->queued_ms = l->queued_ms;
+    row->written_ms = l->written_ms;
+    row->answered_ms = l->answered_ms;
+    row->received_ms = l->received_ms;
+    row->reported_ms = l->reported_ms;
+    row->attached_ms = l->attached_ms;
+    row->receipt_ms = l->receipt_ms;
+    row->network = l->network;
+    row->ring_end_ms = l->ring_end_ms;
 }

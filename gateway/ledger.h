@@ -12,7 +12,10 @@
 /* A push that leaves so shortly before its ring's end is found late by the phone. */
 #define LEDGER_STALE_MS 2500
 
-enum ledger_why { LEDGER_ASLEEP, LEDGER_FOREGROUND, LEDGER_ON_CALL, LEDGER_STALE };
+#define LEDGER_NETWORK_BYTES 17
+
+/* LEDGER_ALERT: a visible alert push, of which nothing is ever required. */
+enum ledger_why { LEDGER_ASLEEP, LEDGER_FOREGROUND, LEDGER_ON_CALL, LEDGER_STALE, LEDGER_ALERT };
 
 enum ledger_outcome {
     LEDGER_OPEN,
@@ -34,6 +37,7 @@ struct receipt {
     uint64_t received_ms; /* 0: not said */
     const char *reported; /* "callkit", "lck", "none", "": not said */
     const char *report_error;
+    const char *network; /* "wifi", "cellular", what the phone calls it; "": not said */
 };
 
 /* The JSON of a receipt, over REST and WebSocket. */
@@ -44,6 +48,7 @@ bool receipt_filtered(const struct receipt *r);
 bool receipt_reported(const struct receipt *r);
 
 struct ledger_known {
+    bool alert;               /* the push is a visible alert */
     bool foreground, on_call; /* the phone's last known state */
     uint64_t remaining_ms;    /* of the ring */
 };
@@ -52,7 +57,7 @@ struct ledger {
     enum ledger_why why;
     int observed;
     bool accepted; /* by APNs */
-    char reported[8], report_error[48];
+    char reported[8], report_error[48], network[LEDGER_NETWORK_BYTES];
     enum ledger_outcome outcome;
     int status;
     char reason[160]; /* of APNs, or why it was not asked */
@@ -62,6 +67,10 @@ struct ledger {
 };
 
 void ledger_open(struct ledger *l, const struct ledger_known *known, uint64_t now_ms, uint64_t ring_end_ms);
+/* A row as it was stored. */
+void ledger_from_row(struct ledger *l, const struct push_row *row);
+/* What ledger and row share; the row's texts are the ledger's, or static. */
+void ledger_to_row(struct push_row *row, const struct ledger *l);
 bool ledger_predicted(const struct ledger *l);
 /* Enter a receipt. The same one again changes nothing. Returns whether anything changed. */
 bool ledger_receipt(struct ledger *l, const struct receipt *r, uint64_t now_ms);

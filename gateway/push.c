@@ -10,14 +10,26 @@
 
 #define NAME_MIN_BYTES 16 /* below it, cutting further makes no room worth having */
 
+/* What iOS shows by itself, since no code of the app runs. */
+static json_t *aps_json(const struct push_content *c, const char *handle, const char *name) {
+    if (!c->alert)
+        return json_object();
+    return json_pack("{s:{s:s,s:s},s:s,s:s}", "alert", "title",
+                     *name     ? name
+                     : *handle ? handle
+                               : "?",
+                     "body", c->video ? "Incoming video call" : "Incoming call", "sound", "default",
+                     "interruption-level", "time-sensitive");
+}
+
 static json_t *payload_json(const struct push_content *c, size_t name_cap) {
     char handle[PUSH_NAME_BYTES], name[PUSH_NAME_BYTES];
     text_clean(handle, name_cap, c->handle, strlen(c->handle));
     text_clean(name, name_cap, c->name, strlen(c->name));
-    return json_pack("{s:{},s:{s:i,s:s,s:s,s:{s:s,s:s},s:b,s:I,s:I,s:s,s:s,s:s*},s:o}", "aps", "wakegate", "v", 1,
-                     "call", c->call, "push", c->push, "caller", "handle", handle, "name", name, "video", c->video,
-                     "sent_at", (json_int_t)c->sent_at_ms, "expires_at", (json_int_t)c->expires_at_ms, "attach",
-                     c->attach, "token", c->token, "sealed", c->sealed, "data",
+    return json_pack("{s:o,s:{s:i,s:s,s:s,s:{s:s,s:s},s:b,s:I,s:I,s:s,s:s,s:s*},s:o}", "aps", aps_json(c, handle, name),
+                     "wakegate", "v", 1, "call", c->call, "push", c->push, "caller", "handle", handle, "name", name,
+                     "video", c->video, "sent_at", (json_int_t)c->sent_at_ms, "expires_at",
+                     (json_int_t)c->expires_at_ms, "attach", c->attach, "token", c->token, "sealed", c->sealed, "data",
                      c->data ? json_deep_copy(c->data) : json_object());
 }
 
@@ -38,7 +50,7 @@ int push_payload(char **out, size_t *len, const struct push_content *c) {
         if (!text)
             return E_NOMEM;
         *len = strlen(text);
-        if (*len <= APNS_VOIP_PAYLOAD_MAX_BYTES) {
+        if (*len <= (c->alert ? APNS_PAYLOAD_MAX_BYTES : APNS_VOIP_PAYLOAD_MAX_BYTES)) {
             *out = text;
             return 0;
         }

@@ -24,6 +24,7 @@ struct push_content {
     const char *call, *push; /* UUIDs */
     const char *handle, *name;
     bool video;
+    bool alert;                         /* a visible notification, in place of a VoIP push; without `sealed` */
     uint64_t sent_at_ms, expires_at_ms; /* Unix */
     const char *attach;                 /* wss://.../v1/attach */
     const char *token;
@@ -34,8 +35,9 @@ struct push_content {
 /* How many characters `sealed` may have: for them, names are cut to PUSH_NAME_SEALED_BYTES and no further. */
 size_t push_room(const struct push_content *c);
 
-/* The payload, at most APNS_VOIP_PAYLOAD_MAX_BYTES: names that are too long are cut further until it fits.
- * *out: free() it after wiping, since it holds the token. Returns 0, E_FULL when data alone is too large, E_NOMEM. */
+/* The payload, at most APNS_VOIP_PAYLOAD_MAX_BYTES, or APNS_PAYLOAD_MAX_BYTES of an alert: names that are too long are
+ * cut further until it fits. *out: free() it after wiping, since it holds the token. Returns 0, E_FULL when data alone
+ * is too large, E_NOMEM. */
 int push_payload(char **out, size_t *len, const struct push_content *c);
 
 /* "com.example.vcs" -> "com.example.vcs.voip". */

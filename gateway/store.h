@@ -71,7 +71,7 @@ int store_call_list(struct store *s, const struct call_query *q, store_calls_cb 
 struct push_row {
     const char *id, *call, *device, *tenant, *app, *app_version, *os_version;
     bool predicted;            /* must_report that the gateway expected */
-    const char *predicted_why; /* "asleep", "foreground", "on_call", "stale" */
+    const char *predicted_why; /* as ledger_why_name */
     int observed;              /* 1 true, 0 false, -1 null or no receipt */
     const char *reported;      /* "callkit", "lck", "none", "" before a receipt */
     const char *report_error;  /* "" when none */
@@ -80,6 +80,9 @@ struct push_row {
     const char *reason;
     uint64_t queued_ms, written_ms, answered_ms, received_ms, reported_ms, attached_ms;
     uint64_t receipt_ms; /* the first receipt's arrival at the gateway */
+    const char *network; /* of the phone, as it said; "" when it did not */
+    uint64_t ring_end_ms;
+    const char *token_hash; /* of the attach token in the push; "" when it was not made */
 };
 int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg);
 typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t count, void *arg);
@@ -87,17 +90,30 @@ typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t cou
 int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,
                     void *arg);
 
-/* What the ledger says as a whole. */
-enum store_group { STORE_BY_APP = 1, STORE_BY_APP_VERSION = 2, STORE_BY_OS_VERSION = 4, STORE_BY_DAY = 8 };
+/* One push, or count 0. */
+int store_push_get(struct store *s, const char *id, store_pushes_cb cb, void *arg);
+/* The VoIP pushes to a device that were queued since, newest first. */
+int store_push_recent(struct store *s, const char *tenant, const char *device, uint64_t since_ms, unsigned limit,
+                      store_pushes_cb cb, void *arg);
+
+/* What the ledger says as a whole, of VoIP pushes. */
+enum store_group {
+    STORE_BY_APP = 1,
+    STORE_BY_APP_VERSION = 2,
+    STORE_BY_OS_VERSION = 4,
+    STORE_BY_DAY = 8,
+    STORE_BY_NETWORK = 16
+};
 struct report_query {
-    const char *tenant;                                  /* required */
-    uint64_t from_ms, to_ms;                             /* Unix; queued from, and before */
-    const char *app, *app_version, *os_version, *device; /* NULL: any */
-    unsigned groups;                                     /* enum store_group, or-ed */
-    unsigned limit;                                      /* rows */
+    const char *tenant;                                            /* required */
+    uint64_t from_ms, to_ms;                                       /* Unix; queued from, and before */
+    const char *app, *app_version, *os_version, *device, *network; /* NULL: any */
+    unsigned groups;                                               /* enum store_group, or-ed */
+    unsigned limit;                                                /* rows */
 };
 struct report_row {
-    const char *app, *app_version, *os_version, *day; /* "" when not grouped by it; day in UTC, "2026-11-25" */
+    const char *app, *app_version, *os_version, *day,
+        *network; /* "" when not grouped by it; day in UTC, "2026-11-25" */
     uint64_t pushes, accepted, receipts;
     uint64_t must_report, must_not_report, must_report_absent;   /* as the receipts said */
     uint64_t reported, exempt, violated, late, silent, filtered; /* outcomes */

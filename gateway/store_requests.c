@@ -52,13 +52,15 @@ static void device_values(struct store_op *op, const struct device *d) {
     store_add_text(op, d->app_version);
     store_add_text(op, d->os_version);
     store_add_text(op, d->secret_hash);
-    store_add_int(op, d->health);
+    store_add_int(op, d->health_cause);
     store_add_text(op, d->health_reason);
     store_add_int(op, (int64_t)d->created_ms);
     store_add_int(op, (int64_t)d->updated_ms);
     store_add_int(op, (int64_t)d->token_updated_ms);
     store_add_int(op, (int64_t)d->token_accepted_ms);
     store_add_int(op, d->token_refused);
+    store_add_text(op, d->alert_token);
+    store_add_int(op, (int64_t)d->token_since_ms);
 }
 
 int store_device_put(struct store *s, const struct device *dev, store_done_cb cb, void *arg) {
@@ -179,6 +181,9 @@ int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb
                               row->reported_ms, row->attached_ms, row->receipt_ms};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         store_add_int(op, (int64_t)times[i]);
+    store_add_text(op, row->network);
+    store_add_int(op, (int64_t)row->ring_end_ms);
+    store_add_text(op, row->token_hash);
     return store_submit(s, r);
 }
 
@@ -206,6 +211,9 @@ struct push_row store_row_push(const struct store_value *v) {
         .reported_ms = (uint64_t)v[19].i,
         .attached_ms = (uint64_t)v[20].i,
         .receipt_ms = (uint64_t)v[21].i,
+        .network = v[22].text,
+        .ring_end_ms = (uint64_t)v[23].i,
+        .token_hash = v[24].text,
     };
 }
 
@@ -218,17 +226,45 @@ static void deliver_pushes(struct store_request *r) {
     free(rows);
 }
 
+static struct store_request *pushes_request(store_pushes_cb cb, void *arg) {
+    struct store_request *r = store_request_new(NULL, arg);
+    if (r) {
+        r->deliver = deliver_pushes;
+        r->pushes = cb;
+        r->reads = true;
+    }
+    return r;
+}
+
 int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,
                     void *arg) {
-    struct store_request *r = store_request_new(NULL, arg);
+    struct store_request *r = pushes_request(cb, arg);
     if (!r)
         return E_NOMEM;
-    r->deliver = deliver_pushes;
-    r->pushes = cb;
-    r->reads = true;
     struct store_op *op = store_add_op(r, STORE_PUSH_LIST);
     store_add_text(op, tenant);
     store_add_text(op, device);
+    store_add_int(op, limit);
+    return store_submit(s, r);
+}
+
+int store_push_get(struct store *s, const char *id, store_pushes_cb cb, void *arg) {
+    struct store_request *r = pushes_request(cb, arg);
+    if (!r)
+        return E_NOMEM;
+    store_add_text(store_add_op(r, STORE_PUSH_GET), id);
+    return store_submit(s, r);
+}
+
+int store_push_recent(struct store *s, const char *tenant, const char *device, uint64_t since_ms, unsigned limit,
+                      store_pushes_cb cb, void *arg) {
+    struct store_request *r = pushes_request(cb, arg);
+    if (!r)
+        return E_NOMEM;
+    struct store_op *op = store_add_op(r, STORE_PUSHES_RECENT);
+    store_add_text(op, tenant);
+    store_add_text(op, device);
+    store_add_int(op, (int64_t)since_ms);
     store_add_int(op, limit);
     return store_submit(s, r);
 }
@@ -242,14 +278,15 @@ static struct report_row row_to_report(const struct store_value *v) {
                            .app_version = v[1].text,
                            .os_version = v[2].text,
                            .day = v[3].text,
-                           .p50_ms = or_none(&v[17]),
-                           .p95_ms = or_none(&v[18]),
-                           .p99_ms = or_none(&v[19])};
+                           .network = v[4].text,
+                           .p50_ms = or_none(&v[18]),
+                           .p95_ms = or_none(&v[19]),
+                           .p99_ms = or_none(&v[20])};
     uint64_t *const counts[] = {
         &r.pushes, &r.accepted, &r.receipts, &r.must_report, &r.must_not_report, &r.must_report_absent, &r.reported,
         &r.exempt, &r.violated, &r.late,     &r.silent,      &r.filtered,        &r.predicted_right};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
-        *counts[i] = (uint64_t)v[4 + i].i;
+        *counts[i] = (uint64_t)v[5 + i].i;
     return r;
 }
 
@@ -276,9 +313,10 @@ int store_push_report(struct store *s, const struct report_query *q, store_repor
     const char *texts[] = {q->app, q->app_version, q->os_version, q->device};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         store_add_text(op, texts[i]);
-    for (unsigned group = STORE_BY_APP; group <= STORE_BY_DAY; group <<= 1)
+    for (unsigned group = STORE_BY_APP; group <= STORE_BY_NETWORK; group <<= 1)
         store_add_int(op, (q->groups & group) != 0);
     store_add_int(op, q->limit);
+    store_add_text(op, q->network);
     return store_submit(s, r);
 }
 
@@ -308,12 +346,13 @@ int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, stor
 struct device store_row_device(const struct store_value *v) {
     struct device d = {.sandbox = v[5].i != 0,
                        .ui = (enum device_ui)v[6].i,
-                       .health = (enum device_health)v[12].i,
+                       .health_cause = (enum health_cause)v[12].i,
                        .created_ms = (uint64_t)v[14].i,
                        .updated_ms = (uint64_t)v[15].i,
                        .token_updated_ms = (uint64_t)v[16].i,
                        .token_accepted_ms = (uint64_t)v[17].i,
-                       .token_refused = v[18].i != 0};
+                       .token_refused = v[18].i != 0,
+                       .token_since_ms = (uint64_t)v[20].i};
     char *save = NULL;
     snprintf(d.tenant, sizeof d.tenant, "%s", v[0].text);
     snprintf(d.id, sizeof d.id, "%s", v[1].text);
@@ -328,5 +367,6 @@ struct device store_row_device(const struct store_value *v) {
     snprintf(d.os_version, sizeof d.os_version, "%s", v[10].text);
     snprintf(d.secret_hash, sizeof d.secret_hash, "%s", v[11].text);
     snprintf(d.health_reason, sizeof d.health_reason, "%s", v[13].text);
+    snprintf(d.alert_token, sizeof d.alert_token, "%s", v[19].text);
     return d;
 }

@@ -60,12 +60,20 @@ static const char schema_4[] =
     "CREATE INDEX deliveries_by_event ON deliveries (event);"
     "CREATE TABLE event_source (id TEXT NOT NULL); INSERT INTO event_source VALUES (lower(hex(randomblob(6))));";
 
+static const char schema_5[] = "ALTER TABLE devices ADD COLUMN alert_token TEXT NOT NULL DEFAULT '';"
+                               "ALTER TABLE devices ADD COLUMN token_since_ms INTEGER NOT NULL DEFAULT 0;"
+                               "ALTER TABLE pushes ADD COLUMN network TEXT NOT NULL DEFAULT '';"
+                               "ALTER TABLE pushes ADD COLUMN ring_end_ms INTEGER NOT NULL DEFAULT 0;"
+                               "ALTER TABLE pushes ADD COLUMN token_hash TEXT NOT NULL DEFAULT '';"
+                               /* From what a device was to why: 3 was invalid, 1 suspect because misfiled. */
+                               "UPDATE devices SET health = CASE health WHEN 3 THEN 6 WHEN 1 THEN 5 ELSE 0 END;";
+
 /* Forward only: entry i brings a database of version i to i + 1 (PRAGMA user_version). */
-static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4};
+static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4, schema_5};
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
 
 static const char *const sql[STORE_STATEMENTS] = {
-    [STORE_DEVICE_PUT] = "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STORE_DEVICE_PUT] = "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STORE_DEVICE_DELETE] = "DELETE FROM devices WHERE tenant = ? AND id = ?",
     [STORE_DEVICES_ALL] = "SELECT * FROM devices ORDER BY created_ms",
     [STORE_CALL_PUT] = "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?)",
@@ -75,26 +83,32 @@ static const char *const sql[STORE_STATEMENTS] = {
                         " AND (?4 = 0 OR created_ms < ?4 OR (created_ms = ?4 AND id < ?5))"
                         " ORDER BY created_ms DESC, id DESC LIMIT ?6",
     [STORE_CALLS_LIVE] = "SELECT * FROM calls WHERE state <> 'ended'",
-    [STORE_PUSH_PUT] = "INSERT OR REPLACE INTO pushes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STORE_PUSH_PUT] = "INSERT OR REPLACE INTO pushes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STORE_PUSH_LIST] =
         "SELECT * FROM pushes WHERE tenant = ?1 AND (?2 = '' OR device = ?2) ORDER BY queued_ms DESC LIMIT ?3",
-    /* ?8 to ?11: what is grouped by. The percentiles are those of the nearest rank among pushes with a receipt. */
+    [STORE_PUSH_GET] = "SELECT * FROM pushes WHERE id = ?",
+    [STORE_PUSHES_RECENT] = "SELECT * FROM pushes WHERE tenant = ?1 AND device = ?2 AND queued_ms >= ?3"
+                            " AND predicted_why <> 'alert' ORDER BY queued_ms DESC LIMIT ?4",
+    /* ?8 to ?12: what is grouped by. The percentiles are those of the nearest rank among pushes with a receipt. Of an
+     * alert push nothing is ever required. */
     [STORE_PUSH_REPORT] =
         "WITH p AS (SELECT CASE WHEN ?8 THEN app ELSE '' END AS g1, CASE WHEN ?9 THEN app_version ELSE '' END AS g2,"
         " CASE WHEN ?10 THEN os_version ELSE '' END AS g3,"
         " CASE WHEN ?11 THEN date(queued_ms / 1000, 'unixepoch') ELSE '' END AS g4,"
+        " CASE WHEN ?12 THEN network ELSE '' END AS g5,"
         " status, observed, predicted, outcome, receipt_ms > 0 AS seen,"
         " CASE WHEN receipt_ms > 0 AND written_ms > 0 THEN max(receipt_ms - written_ms, 0) END AS took FROM pushes"
         " WHERE tenant = ?1 AND queued_ms >= ?2 AND queued_ms < ?3 AND (?4 = '' OR app = ?4)"
-        " AND (?5 = '' OR app_version = ?5) AND (?6 = '' OR os_version = ?6) AND (?7 = '' OR device = ?7)),"
-        " r AS (SELECT *, ROW_NUMBER() OVER (PARTITION BY g1, g2, g3, g4 ORDER BY took IS NULL, took) AS n,"
-        " COUNT(took) OVER (PARTITION BY g1, g2, g3, g4) AS c FROM p)"
-        "SELECT g1, g2, g3, g4, COUNT(*), SUM(status = 200), SUM(seen), SUM(seen AND observed = 1),"
+        " AND (?5 = '' OR app_version = ?5) AND (?6 = '' OR os_version = ?6) AND (?7 = '' OR device = ?7)"
+        " AND (?14 = '' OR network = ?14) AND predicted_why <> 'alert'),"
+        " r AS (SELECT *, ROW_NUMBER() OVER (PARTITION BY g1, g2, g3, g4, g5 ORDER BY took IS NULL, took) AS n,"
+        " COUNT(took) OVER (PARTITION BY g1, g2, g3, g4, g5) AS c FROM p)"
+        "SELECT g1, g2, g3, g4, g5, COUNT(*), SUM(status = 200), SUM(seen), SUM(seen AND observed = 1),"
         " SUM(seen AND observed = 0), SUM(seen AND observed < 0), SUM(outcome = 'reported'), SUM(outcome = 'exempt'),"
         " SUM(outcome = 'violated'), SUM(outcome = 'late'), SUM(outcome = 'silent'), SUM(outcome = 'filtered'),"
         " SUM(seen AND observed = predicted), MAX(CASE WHEN n = (c * 50 + 99) / 100 THEN took END),"
         " MAX(CASE WHEN n = (c * 95 + 99) / 100 THEN took END), MAX(CASE WHEN n = (c * 99 + 99) / 100 THEN took END)"
-        " FROM r GROUP BY g1, g2, g3, g4 ORDER BY g4 DESC, g1, g2, g3 LIMIT ?12",
+        " FROM r GROUP BY g1, g2, g3, g4, g5 ORDER BY g4 DESC, g1, g2, g3, g5 LIMIT ?13",
     [STORE_PUSHES_OPEN] = "SELECT * FROM pushes WHERE outcome = '' AND status = 200",
     [STORE_IDEMPOTENCY_PUT] = "INSERT OR REPLACE INTO idempotency VALUES (?,?,?,?,?,?)",
     [STORE_IDEMPOTENCY_ALL] = "SELECT * FROM idempotency ORDER BY created_ms",

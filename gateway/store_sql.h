@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STORE_VALUES_MAX 24 /* columns of the widest table */
+#define STORE_VALUES_MAX 32 /* columns of the widest table */
 
 enum store_statement {
     STORE_DEVICE_PUT,
@@ -21,6 +21,8 @@ enum store_statement {
     STORE_CALLS_LIVE,
     STORE_PUSH_PUT,
     STORE_PUSH_LIST,
+    STORE_PUSH_GET,
+    STORE_PUSHES_RECENT,
     STORE_PUSH_REPORT,
     STORE_PUSHES_OPEN,
     STORE_IDEMPOTENCY_PUT,

@@ -17,6 +17,7 @@
 
 #define SIM_PROTOCOL    "apns-sim.v1"
 #define ATTACH_PROTOCOL "wakegate.v1"
+#define SYSTEM_WAITS_MS 7000 /* iOS looks a second time so long after the delivery whether the call was reported */
 
 /* One call as the app sees it; there is at most one. */
 struct ring {
@@ -24,6 +25,7 @@ struct ring {
     char attach[512], token[128];
     uint64_t received_at_ms, expires_at_ms;
     bool must_report, must_report_known, reported, answered, over;
+    bool alert; /* it began with a tap on a notification, and no VoIP push */
     struct phone_call *media;
 };
 
@@ -32,18 +34,20 @@ struct phone {
     const struct phone_config *cfg;
     phone_event_cb cb;
     void *arg;
-    struct peer_net *net;
     struct peer_ws *sim, *gateway;
     char push_token[520], secret[128];
-    uv_timer_t wake, dial, answer, hangup;
+    uv_timer_t wake, dial, answer, hangup, report;
+    unsigned violations;
     struct phone_sealed sealed;
     bool ringing, closing, registered;
     json_t *push; /* the payload that is waking the app */
+    bool tapped;  /* it was a notification */
     struct ring ring;
     struct phone_busy *busy; /* other calls that are being refused */
 };
 
 static void tell(struct phone *p, const char *event, json_t *fields) {
+    json_object_set_new(fields, "device", json_string(p->cfg->device));
     p->cb(event, fields, p->arg);
     json_decref(fields);
 }
@@ -67,20 +71,77 @@ bool phone_must_report(const char *os_version, bool foreground, bool on_call, ui
 }
 
 static const char *app_state(const struct phone *p) {
-    return p->cfg->foreground ? "foreground" : "background";
+    return p->cfg->foreground || p->ring.alert ? "foreground" : "background";
 }
 
-static json_t *receipt(const struct phone *p) {
+/* Why the report of a call fails; "" when it does not. */
+static const char *report_error(enum phone_habit habit) {
+    return habit == PHONE_FILTERED ? "filteredByDoNotDisturb" : habit == PHONE_FAILS ? "unentitled" : "";
+}
+
+static json_t *receipt_for(const struct phone *p, const char *push, const char *reported, const char *error) {
     const struct phone_config *cfg = p->cfg;
     const struct ring *r = &p->ring;
     json_t *must = r->must_report_known ? json_boolean(r->must_report) : json_null();
     char at[CLOCK_RFC3339_BYTES];
-    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:s,s:b,s:s,s:s}", "type", "receipt", "call", r->call, "push", r->push,
+    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:s,s:b,s:s,s:s*,s:s*}", "type", "receipt", "call", r->call, "push", push,
                           "must_report", must, "app_state", app_state(p), "on_call", cfg->on_call, "received_at",
-                          clock_rfc3339(at, r->received_at_ms), "reported", r->reported ? cfg->ui : "none");
-    if (cfg->habit == PHONE_FILTERED)
-        json_object_set_new(o, "report_error", json_string("filteredByDoNotDisturb"));
+                          clock_rfc3339(at, r->received_at_ms), "reported", reported, "network", cfg->network);
+    if (*error)
+        json_object_set_new(o, "report_error", json_string(error));
     return o;
+}
+
+/* What is said at once; of a report that comes later, nothing yet. */
+static json_t *receipt(const struct phone *p) {
+    const struct ring *r = &p->ring;
+    bool later = p->cfg->habit == PHONE_LATE && !r->reported && r->must_report;
+    return receipt_for(p, r->push,
+                       r->reported ? p->cfg->ui
+                       : later     ? NULL
+                                   : "none",
+                       r->alert ? "" : report_error(p->cfg->habit));
+}
+
+/* The system ends an app that was obliged to report and did not: nothing of it runs any more. */
+static void kill_app(struct phone *p) {
+    p->violations++;
+    tell(p, "killed", json_pack("{s:s,s:i}", "call", p->ring.call, "violations", (int)p->violations));
+    if (p->ring.media)
+        phone_call_close(p->ring.media);
+    uv_timer_stop(&p->dial);
+    uv_timer_stop(&p->answer);
+    uv_timer_stop(&p->report);
+    memset(&p->ring, 0, sizeof p->ring);
+    p->ringing = false;
+    if (p->gateway)
+        peer_ws_close(p->gateway);
+}
+
+static void on_report_timer(uv_timer_t *t) {
+    struct phone *p = t->data;
+    if (!p->ringing)
+        return;
+    if (p->cfg->report_ms > SYSTEM_WAITS_MS || p->cfg->habit != PHONE_LATE) {
+        kill_app(p);
+        return;
+    }
+    p->ring.reported = true;
+    tell(p, "reported", json_pack("{s:s,s:s}", "call", p->ring.call, "push", p->ring.push));
+    send_json(p->gateway, receipt(p));
+}
+
+/* With the receipt on its way: what becomes of an app that has not reported. */
+static void watch_report(struct phone *p) {
+    const struct phone_config *cfg = p->cfg;
+    const struct ring *r = &p->ring;
+    if (r->alert || !r->must_report || r->reported)
+        return;
+    if (cfg->habit == PHONE_LATE)
+        uv_timer_start(&p->report, on_report_timer, cfg->report_ms > SYSTEM_WAITS_MS ? SYSTEM_WAITS_MS : cfg->report_ms,
+                       0);
+    else if (cfg->habit == PHONE_CONFESSES)
+        uv_timer_start(&p->report, on_report_timer, cfg->answer_ms, 0);
 }
 
 static void ring_over(struct phone *p, const char *reason) {
@@ -101,6 +162,7 @@ static void ring_over(struct phone *p, const char *reason) {
     uv_timer_stop(&p->dial);
     uv_timer_stop(&p->answer);
     uv_timer_stop(&p->hangup);
+    uv_timer_stop(&p->report);
     memset(r, 0, sizeof *r);
     p->ringing = false;
     if (p->gateway && !p->cfg->foreground)
@@ -174,11 +236,13 @@ static void on_call_message(struct phone *p, const json_t *m) {
         snprintf(r->call, sizeof r->call, "%s", peer_text(m, "call"));
     }
     take_handoff(p, json_object_get(m, "handoff"));
-    if (r->answered || uv_is_active((uv_handle_t *)&p->answer) || p->cfg->habit == PHONE_NO_REPORT)
+    if (r->answered || uv_is_active((uv_handle_t *)&p->answer) || p->cfg->habit == PHONE_NO_REPORT ||
+        p->cfg->habit == PHONE_CONFESSES || p->cfg->habit == PHONE_FAILS)
         return;
     send_json(p->gateway, json_pack("{s:s,s:s}", "type", "ringing", "call", r->call));
     if (p->cfg->habit != PHONE_IGNORES && p->cfg->habit != PHONE_FILTERED)
-        uv_timer_start(&p->answer, on_answer_timer, p->cfg->answer_ms, 0);
+        uv_timer_start(&p->answer, on_answer_timer,
+                       p->cfg->answer_ms + (p->cfg->habit == PHONE_LATE ? p->cfg->report_ms : 0), 0);
 }
 
 static void on_gateway_text(const char *text, size_t len, void *arg) {
@@ -190,6 +254,7 @@ static void on_gateway_text(const char *text, size_t len, void *arg) {
         tell(p, "attached", json_pack("{s:s}", "device", peer_text(m, "device")));
         if (p->ringing && p->ring.push[0])
             send_json(p->gateway, receipt(p));
+        watch_report(p);
         if (p->ring.media && phone_call_has_keys(p->ring.media)) /* they came with the push */
             tell_keys_taken(p);
     } else if (strcmp(type, "call") == 0) {
@@ -232,7 +297,7 @@ static void on_gateway_closed(const char *why, void *arg) {
 static const struct peer_ws_ops gateway_ops = {on_gateway_open, on_gateway_text, on_gateway_closed};
 
 static void attach(struct phone *p, const char *url) {
-    if (!p->gateway && peer_ws_connect(&p->gateway, p->net, url, ATTACH_PROTOCOL, &gateway_ops, p) != 0)
+    if (!p->gateway && peer_ws_connect(&p->gateway, p->cfg->net, url, ATTACH_PROTOCOL, &gateway_ops, p) != 0)
         on_gateway_closed("no connection", p);
 }
 
@@ -255,6 +320,19 @@ static void take_sealed(struct phone *p, const json_t *wakegate) {
     json_decref(handoff);
 }
 
+static bool app_reports(enum phone_habit habit, bool must_report) {
+    switch (habit) {
+    case PHONE_NO_REPORT:
+    case PHONE_CONFESSES:
+        return false;
+    case PHONE_FILTERED:
+    case PHONE_LATE:
+        return !must_report ? habit == PHONE_LATE : habit == PHONE_FILTERED;
+    default:
+        return true;
+    }
+}
+
 /* Milliseconds after the push the app's code runs: report first, then the network (PushKit's contract). */
 static void on_wake(uv_timer_t *t) {
     struct phone *p = t->data;
@@ -270,42 +348,74 @@ static void on_wake(uv_timer_t *t) {
     snprintf(r->push, sizeof r->push, "%s", peer_text(w, "push"));
     snprintf(r->attach, sizeof r->attach, "%s", peer_text(w, "attach"));
     snprintf(r->token, sizeof r->token, "%s", peer_text(w, "token"));
-    r->must_report = phone_must_report(cfg->os_version, cfg->foreground, cfg->on_call, r->received_at_ms,
-                                       r->expires_at_ms, &r->must_report_known);
-    r->reported = cfg->habit != PHONE_NO_REPORT && (r->must_report || cfg->habit != PHONE_FILTERED);
-    tell(p, "push",
-         json_pack("{s:s,s:s,s:b,s:b}", "call", r->call, "push", r->push, "must_report", r->must_report, "reported",
-                   r->reported));
-    if (r->must_report && !r->reported) {
-        /* The system ends an app that was obliged to report and did not: nothing of it runs any more. */
-        tell(p, "killed", json_pack("{s:s}", "call", r->call));
-        memset(r, 0, sizeof *r);
-        p->ringing = false;
+    r->alert = p->tapped;
+    if (!r->alert)
+        r->must_report = phone_must_report(cfg->os_version, cfg->foreground, cfg->on_call, r->received_at_ms,
+                                           r->expires_at_ms, &r->must_report_known);
+    r->reported = !r->alert && app_reports(cfg->habit, r->must_report);
+    tell(p, r->alert ? "tapped" : "push",
+         json_pack("{s:s,s:s,s:o,s:b,s:s,s:I}", "call", r->call, "push", r->push, "must_report",
+                   r->must_report_known ? json_boolean(r->must_report) : json_null(), "reported", r->reported, "ui",
+                   cfg->ui, "received_at", (json_int_t)r->received_at_ms));
+    if (r->must_report && cfg->habit == PHONE_NO_REPORT) {
+        kill_app(p);
         json_decref(push);
         return;
     }
     take_sealed(p, w);
     json_decref(push);
-    if (p->gateway)
+    if (p->gateway) {
         send_json(p->gateway, receipt(p));
-    else
+        watch_report(p);
+    } else {
         uv_timer_start(&p->dial, on_dial_timer, cfg->attach_ms, 0);
+    }
 }
 
-static void on_push(struct phone *p, const json_t *payload) {
+static json_t *push_fields(const json_t *w) {
+    return json_pack("{s:s,s:s}", "call", peer_text(w, "call"), "push", peer_text(w, "push"));
+}
+
+static void launch(struct phone *p, const json_t *payload, bool tapped, unsigned after_ms) {
+    p->push = json_deep_copy(payload);
+    p->tapped = tapped;
+    uv_timer_start(&p->wake, on_wake, after_ms, 0);
+}
+
+/* A notification shows itself; the app runs when it is tapped. */
+static void on_alert(struct phone *p, const json_t *payload) {
+    const json_t *w = json_object_get(payload, "wakegate");
+    tell(p, "alert", push_fields(w));
+    if (p->cfg->tap_ms && !p->ringing && !p->push)
+        launch(p, payload, true, p->cfg->tap_ms);
+}
+
+/* One more push for the call that rings here: the system has it already, which is a report, too. */
+static void on_repeated(struct phone *p, const json_t *w) {
+    tell(p, "repeated", push_fields(w));
+    send_json(p->gateway, receipt_for(p, peer_text(w, "push"), p->cfg->ui, "callUUIDAlreadyExists"));
+}
+
+static void on_push(struct phone *p, const json_t *payload, bool voip) {
     const json_t *w = json_object_get(payload, "wakegate");
     const char *call = peer_text(w, "call");
-    if (p->cfg->habit != PHONE_SILENT && p->ringing && *call && strcmp(call, p->ring.call) != 0) {
-        tell(p, "busy", json_pack("{s:s}", "call", call));
-        phone_busy_new(&p->busy, p->net, p->cfg, payload);
-        return;
+    bool same = p->ringing && strcmp(call, p->ring.call) == 0;
+    if (!json_is_object(w) || p->cfg->habit == PHONE_SILENT) {
+        tell(p, "ignored", push_fields(w));
+    } else if (!voip) {
+        on_alert(p, payload);
+    } else if (p->cfg->block_after && p->violations >= p->cfg->block_after) {
+        tell(p, "not_launched", push_fields(w));
+    } else if (same && p->gateway) {
+        on_repeated(p, w);
+    } else if (p->ringing && *call && !same) {
+        tell(p, "busy", push_fields(w));
+        phone_busy_new(&p->busy, p->cfg->net, p->cfg, payload);
+    } else if (p->ringing || p->push) {
+        tell(p, "ignored", push_fields(w));
+    } else {
+        launch(p, payload, false, p->cfg->wake_ms);
     }
-    if (p->cfg->habit == PHONE_SILENT || p->ringing || p->push || !json_is_object(w)) {
-        tell(p, "ignored", json_pack("{s:s}", "call", call));
-        return;
-    }
-    p->push = json_deep_copy(payload);
-    uv_timer_start(&p->wake, on_wake, p->cfg->wake_ms, 0);
 }
 
 static int register_with_gateway(struct phone *p, struct err_text *et) {
@@ -353,7 +463,7 @@ static void on_sim_text(const char *text, size_t len, void *arg) {
             tell(p, "ready", json_pack("{s:s,s:s}", "device", p->cfg->device, "push_token", p->push_token));
         }
     } else if (strcmp(peer_text(m, "type"), "push") == 0) {
-        on_push(p, json_object_get(m, "payload"));
+        on_push(p, json_object_get(m, "payload"), strcmp(peer_text(m, "push_type"), "alert") != 0);
     }
     json_decref(m);
 }
@@ -392,18 +502,14 @@ int phone_new(struct phone **pp, uv_loop_t *loop, const struct phone_config *cfg
         free(p);
         return err_say(et, E_CRYPTO, "no X25519 key pair could be made");
     }
-    if (peer_net_new(&p->net, loop, cfg->ca_file) != 0) {
-        free(p);
-        return err_say(et, E_IO, "the network could not be set up");
-    }
-    uv_timer_t *timers[] = {&p->wake, &p->dial, &p->answer, &p->hangup};
+    uv_timer_t *timers[] = {&p->wake, &p->dial, &p->answer, &p->hangup, &p->report};
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
         uv_timer_init(loop, timers[i]);
         timers[i]->data = p;
     }
     *pp = p;
     snprintf(url, sizeof url, "%s/v1/phone", cfg->sim_url);
-    if (peer_ws_connect(&p->sim, p->net, url, SIM_PROTOCOL, &sim_ops, p) != 0)
+    if (peer_ws_connect(&p->sim, p->cfg->net, url, SIM_PROTOCOL, &sim_ops, p) != 0)
         return err_say(et, E_IO, "%s: no connection to the simulator", url);
     return 0;
 }
@@ -417,7 +523,7 @@ void phone_close(struct phone *p) {
     uv_close((uv_handle_t *)&p->dial, NULL);
     uv_close((uv_handle_t *)&p->answer, NULL);
     uv_close((uv_handle_t *)&p->hangup, NULL);
-    peer_net_close(p->net);
+    uv_close((uv_handle_t *)&p->report, NULL);
 }
 
 struct phone *phone_free(struct phone *p) {
@@ -426,7 +532,6 @@ struct phone *phone_free(struct phone *p) {
     json_decref(p->push);
     phone_busy_free_all(&p->busy);
     phone_sealed_wipe(&p->sealed);
-    peer_net_free(p->net);
     free(p);
     return NULL;
 }

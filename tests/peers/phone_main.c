@@ -10,10 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PHONES_MAX 256
+#define NAME_BYTES 140 /* of a device or user, and a number */
+
 struct program {
     uv_loop_t loop;
     uv_signal_t sigterm, sigint;
-    struct phone *phone;
+    struct phone *phones[PHONES_MAX];
+    struct phone_config configs[PHONES_MAX];
+    char names[PHONES_MAX][2][NAME_BYTES];
+    unsigned count, ready;
+    struct peer_net *net;
+    const char *ca_file;
     const char *ready_file;
     bool once;
     int status;
@@ -33,10 +41,16 @@ static const char usage[] =
     "  --ui callkit|lck|alert  how it reports calls (callkit)\n"
     "  --os VERSION            iOS version (26.4); before 26.4 there is no mustReport\n"
     "  --app-version VERSION   (1.0)\n"
-    "  --habit HABIT           answers, declines, busy, ignores, no-report, filtered, silent (answers)\n"
+    "  --habit HABIT           answers, declines, busy, ignores, no-report, filtered, silent, confesses, late, fails\n"
+    "                          (answers); the manual page says what each does\n"
     "  --foreground            stay attached in the foreground\n"
     "  --on-call               another call is active\n"
     "  --wake-ms N (150), --answer-ms N (300), --hangup-ms N (0: the caller ends the call)\n"
+    "  --report-ms N           habit late: from the receipt to the report (3000); the system waits for 7000\n"
+    "  --block-after N         violations after which the system launches the app no more (0: it always does)\n"
+    "  --tap-ms N              from a visible notification to the tap on it (0: nobody looks)\n"
+    "  --network NAME          what receipts say of the network, e.g. wifi\n"
+    "  --count N               so many phones, ID-1 and USER-1 to ID-N and USER-N\n"
     "  --attach-ms N           from running code to the connection to the gateway (0)\n"
     "  --tone HZ (880), --expect-tone HZ (440)\n"
     "  --once                  leave after one call; exit 0 when the expected tone was heard\n"
@@ -52,7 +66,7 @@ static void on_event(const char *event, const json_t *fields, void *arg) {
     fputc('\n', stdout);
     fflush(stdout);
     json_decref(line);
-    if (strcmp(event, "ready") == 0 && p->ready_file) {
+    if (strcmp(event, "ready") == 0 && ++p->ready == p->count && p->ready_file) {
         FILE *f = fopen(p->ready_file, "w");
         if (f) {
             json_dumpf(fields, f, JSON_COMPACT);
@@ -72,14 +86,14 @@ static void on_signal(uv_signal_t *s, int signum) {
 
 static bool parse(struct program *p, struct phone_config *cfg, const char **api, const char **token_file, int argc,
                   char **argv) {
-    static const char *const habits[] = {"answers",   "declines", "busy",   "ignores",
-                                         "no-report", "filtered", "silent", NULL};
+    static const char *const habits[] = {"answers", "declines",  "busy", "ignores", "no-report", "filtered",
+                                         "silent",  "confesses", "late", "fails",   NULL};
     int habit = PHONE_ANSWERS;
     const struct peer_option options[] = {
         {"sim", PEER_OPTION_TEXT, &cfg->sim_url, NULL},
         {"api", PEER_OPTION_TEXT, api, NULL},
         {"api-token-file", PEER_OPTION_TEXT, token_file, NULL},
-        {"ca-file", PEER_OPTION_TEXT, &cfg->ca_file, NULL},
+        {"ca-file", PEER_OPTION_TEXT, &p->ca_file, NULL},
         {"device", PEER_OPTION_TEXT, &cfg->device, NULL},
         {"user", PEER_OPTION_TEXT, &cfg->user, NULL},
         {"app", PEER_OPTION_TEXT, &cfg->app, NULL},
@@ -96,6 +110,11 @@ static bool parse(struct program *p, struct phone_config *cfg, const char **api,
         {"attach-ms", PEER_OPTION_NUMBER, &cfg->attach_ms, NULL},
         {"answer-ms", PEER_OPTION_NUMBER, &cfg->answer_ms, NULL},
         {"hangup-ms", PEER_OPTION_NUMBER, &cfg->hangup_ms, NULL},
+        {"report-ms", PEER_OPTION_NUMBER, &cfg->report_ms, NULL},
+        {"block-after", PEER_OPTION_NUMBER, &cfg->block_after, NULL},
+        {"tap-ms", PEER_OPTION_NUMBER, &cfg->tap_ms, NULL},
+        {"network", PEER_OPTION_TEXT, &cfg->network, NULL},
+        {"count", PEER_OPTION_NUMBER, &p->count, NULL},
         {"tone", PEER_OPTION_REAL, &cfg->tone_hz, NULL},
         {"expect-tone", PEER_OPTION_REAL, &cfg->expect_hz, NULL},
         {"foreground", PEER_OPTION_FLAG, &cfg->foreground, NULL},
@@ -111,17 +130,41 @@ static bool parse(struct program *p, struct phone_config *cfg, const char **api,
 static void close_and_drain(struct program *p) {
     uv_close((uv_handle_t *)&p->sigterm, NULL);
     uv_close((uv_handle_t *)&p->sigint, NULL);
-    if (p->phone)
-        phone_close(p->phone);
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->phones[i])
+            phone_close(p->phones[i]);
+    if (p->net)
+        peer_net_close(p->net);
     while (uv_run(&p->loop, UV_RUN_DEFAULT) != 0) {
         /* libwebsockets stops the loop when its own handles are gone, ours may not be yet. */
     }
-    p->phone = phone_free(p->phone);
+    for (unsigned i = 0; i < p->count; i++)
+        p->phones[i] = phone_free(p->phones[i]);
+    p->net = peer_net_free(p->net);
     uv_loop_close(&p->loop);
 }
 
+static int start_phones(struct program *p, const struct phone_config *cfg, struct err_text *et) {
+    int err = peer_net_new(&p->net, &p->loop, p->ca_file);
+    if (err != 0)
+        return err_say(et, err, "the network could not be set up");
+    for (unsigned i = 0; i < p->count && err == 0; i++) {
+        struct phone_config *own = &p->configs[i];
+        *own = *cfg;
+        own->net = p->net;
+        if (p->count > 1) {
+            snprintf(p->names[i][0], NAME_BYTES, "%.128s-%u", cfg->device, i + 1);
+            snprintf(p->names[i][1], NAME_BYTES, "%.128s-%u", cfg->user, i + 1);
+            own->device = p->names[i][0];
+            own->user = p->names[i][1];
+        }
+        err = phone_new(&p->phones[i], &p->loop, own, on_event, p, et);
+    }
+    return err;
+}
+
 int main(int argc, char **argv) {
-    struct program p = {0};
+    static struct program p = {.count = 1};
     struct err_text et = {""};
     const char *api = NULL, *token_file = NULL;
     struct phone_config cfg = {
@@ -134,6 +177,7 @@ int main(int argc, char **argv) {
         .ui = "callkit",
         .wake_ms = 150,
         .answer_ms = 300,
+        .report_ms = 3000,
         .tone_hz = 880,
         .expect_hz = 440,
     };
@@ -144,8 +188,13 @@ int main(int argc, char **argv) {
         fputs("wakegate-phone: --sim, --api, --api-token-file, --device and --user are needed; see --help\n", stderr);
         return 1;
     }
+    if (p.count < 1 || p.count > PHONES_MAX || (p.count > 1 && cfg.push_token)) {
+        fprintf(stderr, "wakegate-phone: --count is 1 to %d, and each of several phones has a push token of its own\n",
+                PHONES_MAX);
+        return 1;
+    }
     /* libsrtp tests itself, which takes longer than a handshake: not within a call. */
-    if (peer_http_init(&cfg.api, api, token_file, cfg.ca_file, &et) != 0 || rtp_crypt_init(&et) != 0) {
+    if (peer_http_init(&cfg.api, api, token_file, p.ca_file, &et) != 0 || rtp_crypt_init(&et) != 0) {
         fprintf(stderr, "wakegate-phone: %s\n", et.s);
         return 1;
     }
@@ -155,7 +204,7 @@ int main(int argc, char **argv) {
     uv_signal_init(&p.loop, &p.sigint);
     uv_signal_start(&p.sigterm, on_signal, SIGTERM);
     uv_signal_start(&p.sigint, on_signal, SIGINT);
-    if (phone_new(&p.phone, &p.loop, &cfg, on_event, &p, &et) != 0) {
+    if (start_phones(&p, &cfg, &et) != 0) {
         fprintf(stderr, "wakegate-phone: %s\n", et.s);
         p.status = 1;
     } else {

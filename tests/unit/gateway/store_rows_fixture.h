@@ -70,9 +70,9 @@ static inline void on_calls(int err, const struct call_row *rows, size_t count, 
 
 static inline void keep_push(struct world *w, const struct push_row *r) {
     w->push = *r;
-    snprintf(w->push_texts, sizeof w->push_texts, "%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s", r->id, r->call, r->device,
-             r->tenant, r->app, r->app_version, r->os_version, r->predicted_why, r->reported, r->report_error,
-             r->outcome, r->reason);
+    snprintf(w->push_texts, sizeof w->push_texts, "%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s", r->id, r->call,
+             r->device, r->tenant, r->app, r->app_version, r->os_version, r->predicted_why, r->reported,
+             r->report_error, r->outcome, r->reason, r->network, r->token_hash);
 }
 
 static inline void on_pushes(int err, const struct push_row *rows, size_t count, void *arg) {
@@ -198,11 +198,13 @@ static inline struct device phone(void) {
                        .app_version = "1.2",
                        .os_version = "26.4",
                        .secret_hash = "abc",
-                       .health = DEVICE_SUSPECT,
+                       .health_cause = HEALTH_SILENT,
                        .health_reason = "it's late",
                        .created_ms = 1,
                        .updated_ms = 2,
-                       .token_updated_ms = 3};
+                       .token_updated_ms = 3,
+                       .alert_token = "11ee",
+                       .token_since_ms = 4};
     memset(d.sealing_key, 0xa5, sizeof d.sealing_key);
     return d;
 }

@@ -159,6 +159,12 @@ static void a_second_put_replaces(void **state) {
     assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "d1 ");
 }
 
+static void set_health(struct world *w, const char *tenant, enum health_cause cause, const char *reason) {
+    struct health h = {.cause = cause};
+    snprintf(h.reason, sizeof h.reason, "%s", reason);
+    devices_set_health(w->devices, tenant, "d1", &h);
+}
+
 static void tenants_do_not_see_each_other(void **state) {
     struct world *w = *state;
     put(w, "t1", "d1", "nurse");
@@ -168,8 +174,8 @@ static void tenants_do_not_see_each_other(void **state) {
     assert_string_equal(of_user(w, "t1", "nurse", "vcs"), "d1 ");
     assert_string_equal(listed(w, "t2", "", LIST_MAX), "d2 ");
     assert_int_equal(devices_delete(w->devices, "t2", "d1", on_done, w), E_NOTFOUND);
-    devices_set_health(w->devices, "t2", "d1", DEVICE_BLOCKED, "not yours");
-    assert_int_equal(devices_get(w->devices, "t1", "d1")->health, DEVICE_OK);
+    set_health(w, "t2", HEALTH_BLOCKED, "not yours");
+    assert_int_equal(device_health(devices_get(w->devices, "t1", "d1")), DEVICE_OK);
 }
 
 static void one_id_in_two_tenants_is_two_devices(void **state) {
@@ -309,28 +315,30 @@ static void an_empty_secret_is_never_right(void **state) {
 static void health_is_kept_with_its_reason_and_stored(void **state) {
     struct world *w = *state;
     put(w, "t1", "d1", "nurse");
-    devices_set_health(w->devices, "t1", "d1", DEVICE_SUSPECT, "three pushes without a receipt");
-    assert_int_equal(devices_get(w->devices, "t1", "d1")->health, DEVICE_SUSPECT);
+    set_health(w, "t1", HEALTH_SILENT, "three pushes without a receipt");
+    assert_int_equal(device_health(devices_get(w->devices, "t1", "d1")), DEVICE_SUSPECT);
     restart(w);
-    assert_int_equal(devices_get(w->devices, "t1", "d1")->health, DEVICE_SUSPECT);
+    assert_int_equal(device_health(devices_get(w->devices, "t1", "d1")), DEVICE_SUSPECT);
     assert_string_equal(devices_get(w->devices, "t1", "d1")->health_reason, "three pushes without a receipt");
-    devices_set_health(w->devices, "t1", "d1", DEVICE_OK, "");
+    set_health(w, "t1", HEALTH_FINE, "");
     assert_string_equal(devices_get(w->devices, "t1", "d1")->health_reason, "");
 }
 
-static void a_long_reason_is_cut(void **state) {
+static void what_apns_says_of_the_token_comes_before_the_ledger(void **state) {
     struct world *w = *state;
-    char reason[300];
-    memset(reason, 'r', sizeof reason - 1);
-    reason[sizeof reason - 1] = 0;
-    put(w, "t1", "d1", "nurse");
-    devices_set_health(w->devices, "t1", "d1", DEVICE_INVALID, reason);
-    assert_int_equal(strlen(devices_get(w->devices, "t1", "d1")->health_reason), 127);
+    struct device d = phone("t1", "d1", "nurse");
+    const enum health_cause of_token[] = {HEALTH_TOKEN_MISFILED, HEALTH_TOKEN_INVALID};
+    for (size_t i = 0; i < 2; i++) {
+        d.health_cause = of_token[i];
+        put_device(w, &d);
+        set_health(w, "t1", HEALTH_FINE, "");
+        assert_int_equal(devices_get(w->devices, "t1", "d1")->health_cause, of_token[i]);
+    }
 }
 
 static void health_of_a_stranger_is_nobodys(void **state) {
     struct world *w = *state;
-    devices_set_health(w->devices, "t1", "d1", DEVICE_BLOCKED, "x");
+    set_health(w, "t1", HEALTH_BLOCKED, "x");
     devices_set_os_version(w->devices, "t1", "d1", "26.4");
     assert_string_equal(listed(w, "t1", "", LIST_MAX), "");
 }
@@ -449,7 +457,7 @@ static void a_token_that_was_never_accepted_is_given_up_at_once(void **state) {
     struct world *w = *state;
     registered(w);
     const struct device *d = after_verdict(w, bad_token);
-    assert_int_equal(d->health, DEVICE_INVALID);
+    assert_int_equal(device_health(d), DEVICE_INVALID);
     assert_string_equal(d->health_reason,
                         "APNs refused the push token (400 BadDeviceToken); the app must register a new one");
 }
@@ -459,12 +467,12 @@ static void a_token_that_was_accepted_gets_a_second_chance_apart(void **state) {
     registered(w);
     after_verdict(w, accepted);
     const struct device *d = after_verdict(w, bad_token);
-    assert_int_equal(d->health, DEVICE_OK);
+    assert_int_equal(device_health(d), DEVICE_OK);
     assert_int_equal(device_lane(d), APNS_LANE_PROBE);
     restart(w);
     assert_int_equal(device_lane(after_verdict(w, accepted)), APNS_LANE_RING);
     after_verdict(w, bad_token);
-    assert_int_equal(after_verdict(w, bad_token)->health, DEVICE_INVALID);
+    assert_int_equal(device_health(after_verdict(w, bad_token)), DEVICE_INVALID);
 }
 
 static void a_token_that_ended_is_given_up_unless_it_was_registered_since(void **state) {
@@ -473,9 +481,9 @@ static void a_token_that_ended_is_given_up_unless_it_was_registered_since(void *
         .verdict = APNS_TOKEN_INVALID, .status = 410, .reason = "Unregistered", .invalid_since_ms = 999};
     registered(w);
     after_verdict(w, accepted);
-    assert_int_equal(after_verdict(w, gone)->health, DEVICE_OK);
+    assert_int_equal(device_health(after_verdict(w, gone)), DEVICE_OK);
     gone.invalid_since_ms = 1000;
-    assert_int_equal(after_verdict(w, gone)->health, DEVICE_INVALID);
+    assert_int_equal(device_health(after_verdict(w, gone)), DEVICE_INVALID);
 }
 
 static void nothing_is_given_up_while_many_tokens_are_refused(void **state) {
@@ -483,7 +491,7 @@ static void nothing_is_given_up_while_many_tokens_are_refused(void **state) {
     struct device_verdict doubtful = {.verdict = APNS_TOKEN_DOUBTFUL, .status = 400, .reason = "BadDeviceToken"};
     registered(w);
     after_verdict(w, accepted);
-    assert_int_equal(after_verdict(w, doubtful)->health, DEVICE_OK);
+    assert_int_equal(device_health(after_verdict(w, doubtful)), DEVICE_OK);
     assert_int_equal(device_lane(devices_get(w->devices, "t1", "d1")), APNS_LANE_RING);
 }
 
@@ -493,10 +501,17 @@ static void a_misfiled_token_is_kept_and_said(void **state) {
         .verdict = APNS_TOKEN_MISFILED, .status = 400, .reason = "DeviceTokenNotForTopic"};
     registered(w);
     const struct device *d = after_verdict(w, misfiled);
-    assert_int_equal(d->health, DEVICE_SUSPECT);
+    assert_int_equal(device_health(d), DEVICE_SUSPECT);
     assert_int_equal(device_lane(d), APNS_LANE_PROBE);
     assert_non_null(strstr(d->health_reason, "must register PushKit's VoIP token"));
-    assert_int_equal(after_verdict(w, accepted)->health, DEVICE_OK);
+    assert_int_equal(device_health(after_verdict(w, accepted)), DEVICE_OK);
+}
+
+static void an_accepted_push_does_not_mend_silence(void **state) {
+    struct world *w = *state;
+    registered(w);
+    set_health(w, "t1", HEALTH_SILENT, "x");
+    assert_int_equal(device_health(after_verdict(w, accepted)), DEVICE_SUSPECT);
 }
 
 static void the_environment_that_took_the_token_is_remembered(void **state) {
@@ -514,7 +529,7 @@ static void a_throttled_device_rests(void **state) {
     registered(w);
     const struct device *d = after_verdict(w, throttled);
     assert_true(d->throttled_until_ms > clock_wall_ms() + 90000 && d->throttled_until_ms <= clock_wall_ms() + 100000);
-    assert_int_equal(d->health, DEVICE_OK);
+    assert_int_equal(device_health(d), DEVICE_OK);
 }
 
 static void an_answer_about_an_older_token_says_nothing(void **state) {
@@ -522,7 +537,7 @@ static void an_answer_about_an_older_token_says_nothing(void **state) {
     struct device_verdict old = bad_token;
     registered(w);
     old.token_updated_ms = 900;
-    assert_int_equal(after_verdict(w, old)->health, DEVICE_OK);
+    assert_int_equal(device_health(after_verdict(w, old)), DEVICE_OK);
     old.id = "d2";
     old.tenant = "t1";
     devices_token_verdict(w->devices, &old);
@@ -549,7 +564,8 @@ int main(void) {
         cmocka_unit_test(a_secret_is_checked_against_its_hash),
         cmocka_unit_test(an_empty_secret_is_never_right),
         case_of(health_is_kept_with_its_reason_and_stored),
-        case_of(a_long_reason_is_cut),
+        case_of(what_apns_says_of_the_token_comes_before_the_ledger),
+        case_of(an_accepted_push_does_not_mend_silence),
         case_of(health_of_a_stranger_is_nobodys),
         case_of(the_systems_version_follows_what_the_phone_says),
         case_of(a_new_token_is_a_probe_until_it_was_accepted),

@@ -84,11 +84,11 @@ static void the_foreground_is_named_before_the_call_and_the_lateness(void **stat
 
 static void names_are_those_of_the_api(void **state) {
     static const char *const outcomes[] = {"", "reported", "exempt", "violated", "late", "silent", "filtered"};
-    static const char *const whys[] = {"asleep", "foreground", "on_call", "stale"};
+    static const char *const whys[] = {"asleep", "foreground", "on_call", "stale", "alert"};
     (void)state;
     for (int i = 0; i < LEDGER_OUTCOMES; i++)
         assert_string_equal(ledger_outcome_name((enum ledger_outcome)i), outcomes[i]);
-    for (int i = LEDGER_ASLEEP; i <= LEDGER_STALE; i++)
+    for (int i = LEDGER_ASLEEP; i <= LEDGER_ALERT; i++)
         assert_string_equal(ledger_why_name((enum ledger_why)i), whys[i]);
 }
 
@@ -99,6 +99,33 @@ static void a_new_row_is_open_and_has_observed_nothing(void **state) {
     assert_int_equal(l.observed, NULL_);
     assert_int_equal(l.queued_ms, START_MS);
     assert_int_equal(ledger_due_ms(&l), END_MS);
+}
+
+static void of_an_alert_nothing_is_required(void **state) {
+    struct ledger l;
+    const struct ledger_known known = {.alert = true, .remaining_ms = RING_MS};
+    (void)state;
+    assert_predicted(known, LEDGER_ALERT, false);
+    ledger_open(&l, &known, START_MS, END_MS);
+    receipt_after(&l, 900, NULL_, "none", "");
+    assert_outcome(&l, LEDGER_EXEMPT);
+}
+
+static void a_row_comes_back_as_the_ledger_that_it_was(void **state) {
+    struct ledger l = opened(), back;
+    struct push_row row = {0};
+    struct receipt r = said(NO, "lck", "e");
+    (void)state;
+    r.network = "wifi";
+    l.status = 200;
+    l.written_ms = START_MS + 1;
+    l.answered_ms = START_MS + 2;
+    l.attached_ms = START_MS + 3;
+    ledger_receipt(&l, &r, START_MS + 900);
+    ledger_to_row(&row, &l);
+    assert_string_equal(row.network, "wifi");
+    ledger_from_row(&back, &row);
+    assert_memory_equal(&back, &l, sizeof l);
 }
 
 /* Outcomes */
@@ -512,6 +539,8 @@ static void only_a_report_without_an_error_counts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_an_alert_nothing_is_required),
+        cmocka_unit_test(a_row_comes_back_as_the_ledger_that_it_was),
         cmocka_unit_test(a_sleeping_phone_is_expected_to_report),
         cmocka_unit_test(a_phone_in_the_foreground_is_expected_to_be_exempt),
         cmocka_unit_test(a_phone_on_a_call_is_expected_to_be_exempt),

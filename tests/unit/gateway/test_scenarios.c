@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs every file of tests/scenario against the call state machine, on a fake clock.
  *
- * A scenario says `devices N`, `ring MS`, `media sendrecv|sendonly|recvonly|none` (the caller's direction), then one
- * line for each input: `MS INPUT [DEVICE] | ACTION[:DEVICE] ... ; STATE [REASON]`. '!' among the actions: the input is
- * refused.
+ * A scenario says `devices N`, `ring MS`, `media sendrecv|sendonly|recvonly|none` (the caller's direction),
+ * `receipt|suspect|second MS`, `path none|alert|others|event`, `repeat yes`, `ways WAY,WAY...` (one for each phone:
+ * push, connection, alert, both, busy; with a ? behind it: suspect), then one line for each input: `MS INPUT [DEVICE] |
+ * ACTION[:DEVICE] ... ; STATE [REASON]`. '!' among the actions: the input is refused.
  */
 #include "base/err.h"
 #include "gateway/call_fsm.h"
@@ -24,6 +25,7 @@ struct scenario {
     struct call_fsm_config cfg;
     struct call_fsm fsm;
     bool begun;
+    char ways[64];
 };
 
 static void trim(char *s) {
@@ -48,8 +50,36 @@ static void set(struct scenario *sc, const char *key, const char *value) {
         sc->cfg.media = strcmp(value, "none") != 0;
         sc->cfg.media_to_near = strcmp(value, "sendrecv") == 0 || strcmp(value, "sendonly") == 0;
         sc->cfg.media_to_far = strcmp(value, "sendrecv") == 0 || strcmp(value, "recvonly") == 0;
+    } else if (strcmp(key, "receipt") == 0) {
+        sc->cfg.receipt_ms = (unsigned)atoi(value);
+    } else if (strcmp(key, "suspect") == 0) {
+        sc->cfg.suspect_ms = (unsigned)atoi(value);
+    } else if (strcmp(key, "second") == 0) {
+        sc->cfg.second_ms = (unsigned)atoi(value);
+    } else if (strcmp(key, "path") == 0) {
+        while (strcmp(call_second_name(sc->cfg.second), value) != 0 && sc->cfg.second < CALL_SECOND_EVENT)
+            sc->cfg.second++;
+    } else if (strcmp(key, "repeat") == 0) {
+        sc->cfg.repeat_push = strcmp(value, "yes") == 0;
+    } else if (strcmp(key, "ways") == 0) {
+        snprintf(sc->ways, sizeof sc->ways, "%s", value);
     } else {
         fail_msg("%s:%u: unknown setting %s", sc->name, sc->line, key);
+    }
+}
+
+static void set_ways(struct scenario *sc) {
+    static const char *const names[] = {"push", "connection", "alert", "both", "busy"};
+    char *save = NULL;
+    unsigned device = 0;
+    for (char *way = strtok_r(sc->ways, ",", &save); way; way = strtok_r(NULL, ",", &save), device++) {
+        char *doubt = strchr(way, '?');
+        int k = 0;
+        if (doubt)
+            *doubt = 0;
+        while (k < CALL_WAY_BUSY && strcmp(names[k], way) != 0)
+            k++;
+        call_fsm_set_way(&sc->fsm, device, (enum call_way)k, doubt);
     }
 }
 
@@ -65,8 +95,7 @@ static void write_actions(char *out, size_t cap, int err, const struct call_acti
     size_t n = (size_t)snprintf(out, cap, "%s", err == E_STATE ? "!" : "");
     for (size_t i = 0; i < actions->count; i++) {
         const struct call_action *a = &actions->a[i];
-        bool of_phone = a->kind == CALL_DO_HANDOFF || a->kind == CALL_DO_ELSEWHERE || a->kind == CALL_DO_TELL ||
-                        a->kind == CALL_DO_WITHDRAW;
+        bool of_phone = a->kind != CALL_DO_STATE && a->kind != CALL_DO_GATE && a->kind != CALL_DO_CLOSE;
         n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? " " : "", call_action_name(a->kind));
         if (of_phone)
             n += (size_t)snprintf(out + n, cap - n, ":%u", a->device);
@@ -87,8 +116,10 @@ static void step(struct scenario *sc, char *line) {
     *expected_state++ = 0;
     trim(expected);
     trim(expected_state);
-    if (!sc->begun)
+    if (!sc->begun) {
         call_fsm_init(&sc->fsm, &sc->cfg);
+        set_ways(sc);
+    }
     sc->begun = true;
     int err = call_fsm_step(&sc->fsm, input_of(sc, name, device), at_ms, &actions);
     write_actions(got, sizeof got, err, &actions);

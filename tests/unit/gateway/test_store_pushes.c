@@ -18,15 +18,18 @@ static void a_push_comes_back_as_it_was_put(void **state) {
     row.received_ms = NOW_MS + 3;
     row.reported_ms = NOW_MS + 4;
     row.attached_ms = NOW_MS + 5;
+    row.ring_end_ms = NOW_MS + 6;
+    row.network = "wifi";
+    row.token_hash = "abc";
     put_push(w, &row);
     assert_string_equal(pushes(w, "t1", NULL, 10), "p1 ");
-    assert_string_equal(w->push_texts, "p1|c1|d1|t1|vcs|1.2|26.4|asleep|lck|e|exempt|Unregistered");
+    assert_string_equal(w->push_texts, "p1|c1|d1|t1|vcs|1.2|26.4|asleep|lck|e|exempt|Unregistered|wifi|abc");
     assert_true(w->push.predicted);
     assert_int_equal(w->push.observed, 0);
     assert_int_equal(w->push.status, 410);
     assert_true(w->push.queued_ms == NOW_MS && w->push.written_ms == NOW_MS + 1 && w->push.answered_ms == NOW_MS + 2);
     assert_true(w->push.received_ms == NOW_MS + 3 && w->push.reported_ms == NOW_MS + 4);
-    assert_true(w->push.attached_ms == NOW_MS + 5);
+    assert_true(w->push.attached_ms == NOW_MS + 5 && w->push.ring_end_ms == NOW_MS + 6);
 }
 
 static void an_observation_may_be_null(void **state) {
@@ -132,6 +135,46 @@ static void the_report_can_be_about_a_part(void **state) {
     assert_int_equal(w->count, 1);
 }
 
+static void networks_are_apart_and_alerts_do_not_count(void **state) {
+    struct world *w = *state;
+    struct push_row row = push_of("p1", "c1", "d1");
+    row.network = "wifi";
+    put_push(w, &row);
+    row.id = "p2";
+    row.network = "cellular";
+    put_push(w, &row);
+    row.id = "p3";
+    row.predicted_why = "alert";
+    put_push(w, &row);
+    report(w, (struct report_query){.groups = STORE_BY_NETWORK});
+    assert_int_equal(w->count, 2);
+    assert_string_equal(report(w, (struct report_query){.groups = STORE_BY_APP, .network = "cellular"}),
+                        "|vcs|| n1 a0 r0 t0 f0 n0 0/0/0/0/0/0 p0 -1 -1 -1;");
+}
+
+static void the_recent_pushes_are_those_of_the_token_and_no_alerts(void **state) {
+    struct world *w = *state;
+    struct push_row row = push_of("p1", "c1", "d1");
+    put_push(w, &row);
+    row.id = "p2";
+    row.queued_ms = NOW_MS + 2;
+    put_push(w, &row);
+    row.id = "p3";
+    row.predicted_why = "alert";
+    put_push(w, &row);
+    unsigned before = w->done;
+    assert_int_equal(store_push_recent(w->fix.store, "t1", "d1", NOW_MS + 1, 16, on_pushes, w), 0);
+    wait_done(w, before + 1);
+    assert_int_equal(w->count, 1);
+    assert_string_equal(w->ids[0], "p2");
+    assert_int_equal(store_push_get(w->fix.store, "p3", on_pushes, w), 0);
+    wait_done(w, before + 2);
+    assert_string_equal(w->ids[0], "p3");
+    assert_int_equal(store_push_get(w->fix.store, "p4", on_pushes, w), 0);
+    wait_done(w, before + 3);
+    assert_int_equal(w->count, 0);
+}
+
 static void without_a_receipt_there_is_no_percentile(void **state) {
     struct world *w = *state;
     struct push_row row = push_of("p1", "c1", "d1");
@@ -148,6 +191,8 @@ int main(void) {
         case_of(pushes_are_listed_newest_first_by_tenant_and_device),
         case_of(the_report_counts_by_group),
         case_of(the_report_can_be_about_a_part),
+        case_of(networks_are_apart_and_alerts_do_not_count),
+        case_of(the_recent_pushes_are_those_of_the_token_and_no_alerts),
         case_of(without_a_receipt_there_is_no_percentile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,8 +23,10 @@ static void a_device_comes_back_after_a_restart(void **state) {
     assert_string_equal(got->app_version, "1.2");
     assert_string_equal(got->os_version, "26.4");
     assert_string_equal(got->secret_hash, "abc");
-    assert_int_equal(got->health, DEVICE_SUSPECT);
+    assert_int_equal(got->health_cause, HEALTH_SILENT);
     assert_string_equal(got->health_reason, "it's late");
+    assert_string_equal(got->alert_token, "11ee");
+    assert_int_equal(got->token_since_ms, 4);
     assert_true(got->created_ms == 1 && got->updated_ms == 2 && got->token_updated_ms == 3);
 }
 
@@ -74,7 +76,7 @@ static void only_accepted_pushes_without_an_outcome_are_loaded(void **state) {
     put_push(w, &unanswered);
     reopen(w);
     assert_int_equal(w->pushes, 1);
-    assert_string_equal(w->push_texts, "open|c1|d1|t1|vcs|1.2|26.4|asleep||||");
+    assert_string_equal(w->push_texts, "open|c1|d1|t1|vcs|1.2|26.4|asleep||||||");
 }
 
 static void an_idempotency_key_is_stored_with_its_call(void **state) {
