@@ -385,7 +385,7 @@ class Connections(PeerTest):
         self.peer.react = waiting.append
         first = self.place("kept")
         wait_for(lambda: waiting)
-        [old] = self.peer.connections
+        old = waiting[0].connection
         old.goaway(waiting[0].stream, "Shutdown")
         waiting.pop().answer()  # still answered on the old connection
         self.leg(first, "accepted")
