@@ -22,10 +22,13 @@
 #define EARLY_US              15000U                /* OpenSSL's timer goes off so much before its time */
 #define EXPORTER_LABEL        "EXTRACTOR-dtls_srtp" /* RFC 5764 4.2 */
 
-#define FLIGHT_BYTES       128 /* ChangeCipherSpec and Finished take 75 */
-#define ALERT_WARNING      1
-#define ALERT_CLOSE_NOTIFY 0
-#define HANDSHAKE_FINISHED 20
+#define FLIGHT_BYTES            128 /* ChangeCipherSpec and Finished take 75 */
+#define ALERT_WARNING           1
+#define ALERT_CLOSE_NOTIFY      0
+#define ALERT_NO_RENEGOTIATION  100
+#define HANDSHAKE_HELLO_REQUEST 0
+#define HANDSHAKE_CLIENT_HELLO  1
+#define HANDSHAKE_FINISHED      20
 
 /* What only a handshake needs. */
 struct handshake {
@@ -215,14 +218,21 @@ static int send_record(struct dtls_session *s, enum dtls_record_type type, const
     return 0;
 }
 
+static void warn(struct dtls_session *s, uint8_t description) {
+    const uint8_t alert[] = {ALERT_WARNING, description};
+    send_record(s, DTLS_RECORD_ALERT, alert, sizeof alert);
+}
+
+static void send_close_notify(struct dtls_session *s) {
+    if (s->ssl)
+        SSL_shutdown(s->ssl);
+    else
+        warn(s, ALERT_CLOSE_NOTIFY);
+}
+
 struct dtls_session *dtls_session_free(struct dtls_session *s) {
-    static const uint8_t close_notify[] = {ALERT_WARNING, ALERT_CLOSE_NOTIFY};
-    if (s && s->connected && !s->over) {
-        if (s->ssl)
-            SSL_shutdown(s->ssl);
-        else
-            send_record(s, DTLS_RECORD_ALERT, close_notify, sizeof close_notify);
-    }
+    if (s && s->connected && !s->over)
+        send_close_notify(s);
     return dtls_session_forget(s);
 }
 
@@ -278,11 +288,19 @@ static void connected(struct dtls_session *s) {
     media_keys_wipe(&keys);
 }
 
+/* RFC 5246 7.2.1: close_notify is answered with one. */
+static void peer_closed(struct dtls_session *s) {
+    send_close_notify(s);
+    finish(s, 0);
+}
+
 /* After a call into OpenSSL that returned ret: does the association go on? */
 static void judge(struct dtls_session *s, int ret) {
     int err = SSL_get_error(s->ssl, ret);
-    if (err == SSL_ERROR_ZERO_RETURN)
-        finish(s, s->connected ? 0 : E_CLOSED);
+    if (err == SSL_ERROR_ZERO_RETURN && s->connected)
+        peer_closed(s);
+    else if (err == SSL_ERROR_ZERO_RETURN)
+        finish(s, E_CLOSED);
     else if (err == SSL_ERROR_SSL || err == SSL_ERROR_SYSCALL)
         finish(s, !s->connected && SSL_get_verify_result(s->ssl) == X509_V_ERR_CERT_REJECTED ? E_AUTH : E_CRYPTO);
     ERR_clear_error();
@@ -346,25 +364,36 @@ static void advance(struct dtls_session *s) {
         leave_openssl(s);
 }
 
+static void take_alert(struct dtls_session *s, const uint8_t *text) {
+    s->alert = text[1];
+    /* RFC 5246 7.2: the other warnings ask for nothing. */
+    if (text[1] == ALERT_CLOSE_NOTIFY)
+        peer_closed(s);
+    else if (text[0] != ALERT_WARNING)
+        finish(s, E_CRYPTO);
+}
+
+static void take_handshake(struct dtls_session *s, uint8_t type) {
+    if (type == (s->server ? HANDSHAKE_CLIENT_HELLO : HANDSHAKE_HELLO_REQUEST))
+        warn(s, ALERT_NO_RENEGOTIATION); /* RFC 5246 7.2.2 */
+    else if (type == HANDSHAKE_FINISHED && s->server)
+        /* RFC 6347 4.2.4: the client lost our last flight. The same records again, and not new ones: a client that has
+         * them knows them for replays. Without resumption the last flight is never a client's. */
+        s->ops.send(s->flight, s->flight_len, s->arg);
+}
+
 static void take_record(struct dtls_session *s, uint8_t *record, size_t record_len) {
     const uint8_t *text;
     uint8_t type = record[0];
     int len = dtls_record_open(&s->record, record, record_len, &text);
     if (len <= 0)
         return;
-    if (type == DTLS_RECORD_DATA) {
-        if (s->ops.data)
-            s->ops.data(text, (size_t)len, s->arg);
-    } else if (type == DTLS_RECORD_ALERT && len == 2) {
-        s->alert = text[1];
-        /* RFC 5246 7.2: the other warnings ask for nothing. */
-        if (text[1] == ALERT_CLOSE_NOTIFY || text[0] != ALERT_WARNING)
-            finish(s, text[1] == ALERT_CLOSE_NOTIFY ? 0 : E_CRYPTO);
-    } else if (type == DTLS_RECORD_HANDSHAKE && text[0] == HANDSHAKE_FINISHED && s->server) {
-        /* RFC 6347 4.2.4: the client lost our last flight. The same records again, and not new ones: a client that has
-         * them knows them for replays. */
-        s->ops.send(s->flight, s->flight_len, s->arg);
-    }
+    if (type == DTLS_RECORD_DATA && s->ops.data)
+        s->ops.data(text, (size_t)len, s->arg);
+    else if (type == DTLS_RECORD_ALERT && len == 2)
+        take_alert(s, text);
+    else if (type == DTLS_RECORD_HANDSHAKE)
+        take_handshake(s, text[0]);
 }
 
 static void take_records(struct dtls_session *s, const uint8_t *dg, size_t len) {

@@ -430,6 +430,34 @@ static void a_session_can_change_hands(void **state) {
     pair_free(w);
 }
 
+/* A caller without ICE: its last flight is in the hands of its leg by then. */
+static void a_last_flight_that_was_lost_comes_again_after_a_change_of_hands(void **state) {
+    struct dtls_guard *g = NULL;
+    struct pair *w = listening(&g);
+    struct end heir = {.relay = &w->relay};
+    struct addr from = address("192.0.2.1:4000");
+    uint64_t until_ms = clock_mono_ms() + PATIENCE_MS;
+    (void)state;
+    struct dgram first = next_hello(w);
+    assert_int_equal(listen_to(w, g, &from, &first), 0);
+    struct dgram second = next_hello(w);
+    assert_int_equal(listen_to(w, g, &from, &second), 1);
+    for (; !w->server.connected && clock_mono_ms() < until_ms; poll(NULL, 0, 1))
+        turn(w);
+    w->server.count = 0;
+    assert_false(w->client.connected);
+    dtls_session_move(w->server.s, &ops, &heir);
+    for (; !w->client.connected && clock_mono_ms() < until_ms; poll(NULL, 0, 1)) {
+        turn(w);
+        deliver(&heir, &w->client);
+    }
+    assert_up(w);
+    assert_true(heir.sent > 0);
+    assert_false(heir.closed || w->client.closed);
+    pair_free(w);
+    dtls_guard_free(g);
+}
+
 /* Identities from files */
 
 static void write_pem(const char *path, EVP_PKEY *key, X509 **chain, size_t count) {
@@ -562,6 +590,7 @@ int main(void) {
         cmocka_unit_test(a_cookie_from_elsewhere_is_asked_for_again),
         cmocka_unit_test(a_listener_survives_noise),
         cmocka_unit_test(a_session_can_change_hands),
+        cmocka_unit_test(a_last_flight_that_was_lost_comes_again_after_a_change_of_hands),
         cmocka_unit_test(an_identity_from_files_is_that_of_the_leaf),
         cmocka_unit_test(files_that_make_no_identity_are_told_why),
         cmocka_unit_test(the_library_says_what_it_can),

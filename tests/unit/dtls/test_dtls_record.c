@@ -236,6 +236,14 @@ static int peer_reads(struct world *w, uint8_t *out) {
     return SSL_read(w->ssl, out, DGRAM_MAX);
 }
 
+static int peer_alert;
+
+static void on_peer_info(const SSL *ssl, int where, int value) {
+    (void)ssl;
+    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT)
+        peer_alert = value;
+}
+
 static void openssl_reads_what_the_session_writes(void **state) {
     struct world *w = world_connected();
     uint8_t out[DGRAM_MAX];
@@ -277,13 +285,18 @@ static void openssl_understands_the_sessions_end(void **state) {
     world_free(w);
 }
 
-static void the_session_understands_openssls_end(void **state) {
+static void the_session_understands_openssls_end_and_answers_it(void **state) {
     struct world *w = world_connected();
+    uint8_t out[DGRAM_MAX];
     (void)state;
-    SSL_shutdown(w->ssl);
+    assert_int_equal(SSL_shutdown(w->ssl), 0);
     to_session(w);
     assert_int_equal(w->closed, 1);
     assert_int_equal(w->closed_err, 0);
+    assert_int_equal(peer_reads(w, out), 0);
+    assert_int_equal(SSL_shutdown(w->ssl), 1);
+    w->session = dtls_session_free(w->session);
+    assert_int_equal(w->sent.count, 0);
     world_free(w);
 }
 
@@ -380,13 +393,30 @@ static void what_means_nothing_is_passed_over(void **state) {
     say(w, DTLS_RECORD_ALERT, "\1", 1);     /* half an alert */
     say(w, DTLS_RECORD_ALERT, "", 0);       /* and none */
     say(w, DTLS_RECORD_HANDSHAKE, "", 0);
-    say(w, DTLS_RECORD_HANDSHAKE, "\0\0\0\0\0\0\0\0\0\0\0", 12); /* HelloRequest */
     say(w, DTLS_RECORD_CCS, "\1", 1);
     say(w, DTLS_RECORD_DATA, "", 0);
     say(w, (enum dtls_record_type)24, "x", 1);
     assert_int_equal(w->closed, 0);
     assert_int_equal(w->data, 0);
     assert_int_equal(w->sent.count, 0);
+    say(w, DTLS_RECORD_DATA, "word", 4);
+    assert_int_equal(w->data, 1);
+    world_free(w);
+}
+
+/* OpenSSL as the peer reads no_renegotiation, and the association goes on. */
+static void another_handshake_is_refused(void **state) {
+    struct world *w = world_taken();
+    uint8_t hello[12] = {session_is_client ? 0 : 1}, other[12] = {session_is_client ? 1 : 0}, out[DGRAM_MAX];
+    (void)state;
+    say(w, DTLS_RECORD_HANDSHAKE, other, sizeof other);
+    assert_int_equal(w->sent.count, 0);
+    say(w, DTLS_RECORD_HANDSHAKE, hello, sizeof hello);
+    SSL_set_info_callback(w->ssl, on_peer_info);
+    peer_alert = -1;
+    assert_int_equal(peer_reads(w, out), -1);
+    assert_int_equal(peer_alert, SSL3_AL_WARNING << 8 | SSL_AD_NO_RENEGOTIATION);
+    assert_int_equal(w->closed, 0);
     say(w, DTLS_RECORD_DATA, "word", 4);
     assert_int_equal(w->data, 1);
     world_free(w);
@@ -498,7 +528,7 @@ static int run(const char *name, bool client) {
         cmocka_unit_test(openssl_reads_what_the_session_writes),
         cmocka_unit_test(the_session_reads_what_openssl_writes),
         cmocka_unit_test(openssl_understands_the_sessions_end),
-        cmocka_unit_test(the_session_understands_openssls_end),
+        cmocka_unit_test(the_session_understands_openssls_end_and_answers_it),
         cmocka_unit_test(openssl_keeps_nothing_of_an_association_with_aead),
     };
     const struct CMUnitTest as_server[] = {cmocka_unit_test(a_repeated_finished_is_answered_with_the_same_flight)};
@@ -507,6 +537,7 @@ static int run(const char *name, bool client) {
     const struct CMUnitTest taken[] = {
         cmocka_unit_test(a_fatal_alert_ends_the_association),
         cmocka_unit_test(what_means_nothing_is_passed_over),
+        cmocka_unit_test(another_handshake_is_refused),
         cmocka_unit_test(a_record_counts_once_and_only_while_it_is_young),
         cmocka_unit_test(a_forged_record_moves_no_window),
         cmocka_unit_test(every_changed_or_missing_byte_is_noticed),
