@@ -21,6 +21,7 @@ def free_port():
 def rtpengine_beside():
     """The options that name a running rtpengine to a bench program; None when it is not installed or does not start."""
     if not shutil.which("rtpengine"):
+        print("rtpengine is left out: it is not installed (Debian: rtpengine-daemon)", file=sys.stderr)
         yield None
         return
     with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "wb") as log:
