@@ -134,9 +134,10 @@ static void csv_row(struct buf *out, const struct report_row *r, unsigned groups
             buf_adds(out, c->name);
         else if (c->kind == COLUMN_TEXT)
             csv_text(out, text_of(r, c));
-        else if (c->kind == COLUMN_ACCURACY)
-            buf_addf(out, accuracy(r) < 0 ? "" : "%.4f", accuracy(r));
-        else if (number_of(r, c) >= 0)
+        else if (c->kind == COLUMN_ACCURACY) {
+            if (accuracy(r) >= 0)
+                buf_addf(out, "%.4f", accuracy(r));
+        } else if (number_of(r, c) >= 0)
             buf_addf(out, "%" PRId64, number_of(r, c));
     }
     buf_adds(out, "\r\n");
