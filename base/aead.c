@@ -7,11 +7,14 @@
 #include <stdbool.h>
 #include <string.h>
 
+static const EVP_CIPHER *(*const ciphers[])(void) = {[AEAD_AES_128_GCM] = EVP_aes_128_gcm,
+                                                     [AEAD_AES_256_GCM] = EVP_aes_256_gcm,
+                                                     [AEAD_CHACHA20_POLY1305] = EVP_chacha20_poly1305};
+
 static int begin(EVP_CIPHER_CTX *ctx, const struct aead *a, bool closing) {
-    const EVP_CIPHER *cipher = a->cipher == AEAD_AES_256_GCM ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
     int n;
-    bool ok = ctx && EVP_CipherInit_ex(ctx, cipher, NULL, a->key, a->nonce, closing) == 1 &&
-              EVP_CipherUpdate(ctx, NULL, &n, (const uint8_t *)a->aad, (int)strlen(a->aad)) == 1;
+    bool ok = ctx && EVP_CipherInit_ex(ctx, ciphers[a->cipher](), NULL, a->key, a->nonce, closing) == 1 &&
+              EVP_CipherUpdate(ctx, NULL, &n, a->aad, (int)a->aad_len) == 1;
     return ok ? 0 : E_CRYPTO;
 }
 

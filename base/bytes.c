@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DECIMAL_DIGITS_MAX 18 /* what fits into 64 bits in any case */
+
 char *hex_encode(char *out, const uint8_t *p, size_t len) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < len; i++) {
@@ -189,6 +191,14 @@ bool utf8_valid(const char *s, size_t len) {
 }
 
 /* Only the last '*' is ever tried again, so the time is bounded by pattern times text. */
+bool decimal_parse(uint64_t *n, const char *s) {
+    size_t len = strspn(s, "0123456789");
+    if (len == 0 || len > DECIMAL_DIGITS_MAX || s[len] != 0)
+        return false;
+    *n = strtoull(s, NULL, 10);
+    return true;
+}
+
 bool glob_match(const char *pattern, const char *s) {
     const char *star = NULL, *from = NULL;
     while (*s) {

@@ -37,6 +37,9 @@ bool utf8_valid(const char *s, size_t len);
 /* Glob with '*' and '?', ASCII case kept; linear time in the text for each '*'. */
 bool glob_match(const char *pattern, const char *s);
 
+/* 1 to 18 decimal digits and nothing else. */
+bool decimal_parse(uint64_t *n, const char *s);
+
 /* len characters of [A-Za-z0-9] (ice-chars without + and /) from the system's randomness; out holds len + 1. Returns
  * out. */
 char *random_alnum(char *out, size_t len);

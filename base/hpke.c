@@ -199,7 +199,8 @@ int hpke_seal(uint8_t *out, const uint8_t public_key[static HPKE_KEY_BYTES], con
     if (err == 0)
         err = agree(&s, &(struct parties){one_time, public_key, enc, public_key}, about->info);
     if (err == 0)
-        err = aead_close(&(struct aead){AEAD_CHACHA20_POLY1305, s.key, s.nonce, about->aad}, text, p, len, text + len);
+        err = aead_close(&(struct aead){AEAD_CHACHA20_POLY1305, s.key, s.nonce, about->aad, strlen(about->aad)}, text,
+                         p, len, text + len);
     secret_wipe(one_time, sizeof one_time);
     secret_wipe(&s, sizeof s);
     return err;
@@ -216,8 +217,8 @@ int hpke_open(uint8_t *out, const uint8_t private_key[static HPKE_KEY_BYTES], co
     if (err == 0)
         err = agree(&s, &(struct parties){private_key, p, p, recipient}, about->info);
     if (err == 0)
-        err = aead_open(&(struct aead){AEAD_CHACHA20_POLY1305, s.key, s.nonce, about->aad}, out, p + HPKE_KEY_BYTES,
-                        text_len, p + len - AEAD_TAG_BYTES);
+        err = aead_open(&(struct aead){AEAD_CHACHA20_POLY1305, s.key, s.nonce, about->aad, strlen(about->aad)}, out,
+                        p + HPKE_KEY_BYTES, text_len, p + len - AEAD_TAG_BYTES);
     secret_wipe(&s, sizeof s);
     if (err == 0)
         return 0;

@@ -89,7 +89,7 @@ int seal_close(char **out, const struct seal *s, const void *p, size_t len, cons
     char *text = malloc(B64_BYTES(whole));
     int err = !raw || !text ? E_NOMEM : 0;
     if (err == 0) {
-        struct aead a = {AEAD_AES_256_GCM, s->keys[0].bytes, raw + NONCE_AT, about};
+        struct aead a = {AEAD_AES_256_GCM, s->keys[0].bytes, raw + NONCE_AT, about, strlen(about)};
         raw[0] = VERSION;
         memcpy(raw + ID_AT, s->keys[0].id, ID_BYTES);
         random_bytes(raw + NONCE_AT, AEAD_NONCE_BYTES);
@@ -116,7 +116,7 @@ static int open_raw(char *plain, size_t *len, const struct seal *s, const uint8_
     const struct key *k = find_key(s, raw + ID_AT);
     if (!k)
         return E_NOTFOUND;
-    struct aead a = {AEAD_AES_256_GCM, k->bytes, raw + NONCE_AT, about};
+    struct aead a = {AEAD_AES_256_GCM, k->bytes, raw + NONCE_AT, about, strlen(about)};
     *len = n - HEAD_BYTES - AEAD_TAG_BYTES;
     plain[*len] = 0;
     return aead_open(&a, (uint8_t *)plain, raw + HEAD_BYTES, *len, raw + n - AEAD_TAG_BYTES);

@@ -15,6 +15,8 @@
 
 #define CONFIG_FILE_MAX_BYTES     (1U << 20)
 #define CONFIG_RING_TIMEOUT_MAX_S 55 /* CallKit ends a ring after 30 to 60 s */
+/* Of a device, by which its health is judged: enough for a few violations and the silence after them. */
+#define CONFIG_LEDGER_ROWS 16
 
 enum config_scope { CONFIG_SCOPE_CALLS = 1, CONFIG_SCOPE_DEVICES = 2, CONFIG_SCOPE_ADMIN = 4 };
 enum config_environment { CONFIG_ENV_PRODUCTION, CONFIG_ENV_SANDBOX };

@@ -12,7 +12,6 @@
 
 #define RING_CONNECTIONS_MAX 4
 #define RING_MAX_MS          (CONFIG_RING_TIMEOUT_MAX_S * 1000U)
-#define LEDGER_ROWS          16U            /* of a device that its health is judged by (HEALTH_ROWS_MAX) */
 #define ROTATE_MAX_S         (28U * 86400U) /* a generated certificate is good for 29 days */
 
 #define WEBHOOK_NAME_MAX 200
@@ -204,9 +203,9 @@ static int check_must_report(const struct config_must_report *m, unsigned route,
     } bounds[] = {{"receipt_after_ms", m->receipt_after_ms, RING_MAX_MS},
                   {"suspect_after_ms", m->suspect_after_ms, RING_MAX_MS},
                   {"second_path_after_ms", m->second_path_after_ms, RING_MAX_MS},
-                  {"suspect_silent", m->suspect_silent, LEDGER_ROWS},
-                  {"blocked_violations", m->blocked_violations, LEDGER_ROWS},
-                  {"blocked_silent", m->blocked_silent, LEDGER_ROWS},
+                  {"suspect_silent", m->suspect_silent, CONFIG_LEDGER_ROWS},
+                  {"blocked_violations", m->blocked_violations, CONFIG_LEDGER_ROWS},
+                  {"blocked_silent", m->blocked_silent, CONFIG_LEDGER_ROWS},
                   {"blocked_retry_h", m->blocked_retry_h, 8760}};
     char path[CONFIG_PATH_BYTES];
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
@@ -215,11 +214,11 @@ static int check_must_report(const struct config_must_report *m, unsigned route,
             return config_doc_say(d, et, E_INVAL, path, "%u; at most %u", bounds[i].value, bounds[i].most);
     }
     snprintf(path, sizeof path, "routes[%u].must_report.blocked_silent", route);
-    if (m->blocked_violations + m->blocked_silent > LEDGER_ROWS)
+    if (m->blocked_violations + m->blocked_silent > CONFIG_LEDGER_ROWS)
         return config_doc_say(
             d, et, E_INVAL, path,
             "%u, with blocked_violations: %u; together at most %u, since so many pushes are looked at",
-            m->blocked_silent, m->blocked_violations, LEDGER_ROWS);
+            m->blocked_silent, m->blocked_violations, CONFIG_LEDGER_ROWS);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dtls/dtls_record.h"
 
+#include "base/aead.h"
 #include "base/err.h"
 #include "base/secret.h"
 
@@ -9,9 +10,7 @@
 #include <string.h>
 
 #define EPOCH          1 /* there is no renegotiation */
-#define TAG_BYTES      16
 #define EXPLICIT_BYTES 8
-#define NONCE_BYTES    12
 #define AAD_BYTES      13
 #define RANDOM_BYTES   32UL
 #define SEQ_MAX        ((1ULL << 48) - 1)
@@ -19,14 +18,14 @@
 
 struct dtls_record_suite {
     int nid; /* SSL_CIPHER_get_cipher_nid */
-    const EVP_CIPHER *(*cipher)(void);
+    enum aead_cipher cipher;
     size_t key_bytes, iv_bytes, explicit_bytes;
 };
 
 static const struct dtls_record_suite suites[] = {
-    {NID_aes_128_gcm, EVP_aes_128_gcm, 16, 4, EXPLICIT_BYTES},
-    {NID_aes_256_gcm, EVP_aes_256_gcm, 32, 4, EXPLICIT_BYTES},
-    {NID_chacha20_poly1305, EVP_chacha20_poly1305, 32, NONCE_BYTES, 0},
+    {NID_aes_128_gcm, AEAD_AES_128_GCM, 16, 4, EXPLICIT_BYTES},
+    {NID_aes_256_gcm, AEAD_AES_256_GCM, 32, 4, EXPLICIT_BYTES},
+    {NID_chacha20_poly1305, AEAD_CHACHA20_POLY1305, 32, AEAD_NONCE_BYTES, 0},
 };
 
 static uint64_t get_be(const uint8_t *p, size_t bytes) {
@@ -55,14 +54,14 @@ static bool header_ok(const uint8_t *p, size_t len) {
 
 /* RFC 5288 3: salt and the explicit part. RFC 7905 2: the sequence number, xored with the IV. */
 static void make_nonce(const struct dtls_record_suite *suite, const struct dtls_record_keys *k, const uint8_t *header,
-                       uint8_t nonce[static NONCE_BYTES]) {
+                       uint8_t nonce[static AEAD_NONCE_BYTES]) {
     memcpy(nonce, k->iv, suite->iv_bytes);
     if (suite->explicit_bytes) {
         memcpy(nonce + suite->iv_bytes, header + DTLS_RECORD_HEADER_BYTES, EXPLICIT_BYTES);
         return;
     }
     for (size_t i = 0; i < 8; i++)
-        nonce[NONCE_BYTES - 8 + i] ^= header[3 + i];
+        nonce[AEAD_NONCE_BYTES - 8 + i] ^= header[3 + i];
 }
 
 /* RFC 5246 6.2.3.3: sequence number (with the epoch), type, version, length of the text. */
@@ -75,18 +74,11 @@ static void make_aad(const uint8_t *header, size_t text_len, uint8_t aad[static 
 /* Seal or open in place. text: len bytes behind the header and the explicit nonce, the tag behind it. */
 static bool run_aead(const struct dtls_record_suite *suite, const struct dtls_record_keys *k, bool seal,
                      const uint8_t *header, uint8_t *text, size_t len) {
-    uint8_t nonce[NONCE_BYTES], aad[AAD_BYTES], *tag = text + len;
-    EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-    int n = 0;
+    uint8_t nonce[AEAD_NONCE_BYTES], aad[AAD_BYTES];
+    const struct aead a = {suite->cipher, k->key, nonce, aad, sizeof aad};
     make_nonce(suite, k, header, nonce);
     make_aad(header, len, aad);
-    bool ok = c && EVP_CipherInit_ex(c, suite->cipher(), NULL, k->key, nonce, seal) &&
-              (seal || EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag)) &&
-              EVP_CipherUpdate(c, NULL, &n, aad, sizeof aad) && EVP_CipherUpdate(c, text, &n, text, (int)len) &&
-              EVP_CipherFinal_ex(c, text + n, &n) &&
-              (!seal || EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, tag));
-    EVP_CIPHER_CTX_free(c);
-    return ok;
+    return (seal ? aead_close(&a, text, text, len, text + len) : aead_open(&a, text, text, len, text + len)) == 0;
 }
 
 /* PRF(master secret, "key expansion", server random + client random) (RFC 5246 6.3). */
@@ -143,10 +135,10 @@ static bool derive(struct dtls_record *r, const SSL *ssl) {
 static bool opens(const struct dtls_record *r, const uint8_t *sent, size_t len) {
     uint8_t copy[DTLS_RECORD_OVERHEAD_BYTES + 256];
     size_t head = DTLS_RECORD_HEADER_BYTES + r->suite->explicit_bytes;
-    if (len > sizeof copy || len < head + TAG_BYTES || !header_ok(sent, len))
+    if (len > sizeof copy || len < head + AEAD_TAG_BYTES || !header_ok(sent, len))
         return false;
     memcpy(copy, sent, len);
-    bool ok = run_aead(r->suite, &r->tx, false, copy, copy + head, len - head - TAG_BYTES);
+    bool ok = run_aead(r->suite, &r->tx, false, copy, copy + head, len - head - AEAD_TAG_BYTES);
     secret_wipe(copy, sizeof copy);
     return ok;
 }
@@ -172,7 +164,7 @@ void dtls_record_wipe(struct dtls_record *r) {
 
 int dtls_record_seal(struct dtls_record *r, enum dtls_record_type type, const uint8_t *p, size_t len, uint8_t *out,
                      size_t cap) {
-    size_t head = DTLS_RECORD_HEADER_BYTES + r->suite->explicit_bytes, whole = head + len + TAG_BYTES;
+    size_t head = DTLS_RECORD_HEADER_BYTES + r->suite->explicit_bytes, whole = head + len + AEAD_TAG_BYTES;
     if (whole > cap)
         return E_FULL;
     if (r->tx_seq > SEQ_MAX)
@@ -205,14 +197,14 @@ static void note(struct dtls_record *r, uint64_t seq) {
 
 int dtls_record_open(struct dtls_record *r, uint8_t *p, size_t len, const uint8_t **text) {
     size_t head = DTLS_RECORD_HEADER_BYTES + r->suite->explicit_bytes;
-    if (!header_ok(p, len) || len < head + TAG_BYTES)
+    if (!header_ok(p, len) || len < head + AEAD_TAG_BYTES)
         return E_MALFORMED;
     uint64_t seq = get_be(p + 5, 6);
     if (is_replay(r, seq))
         return E_CONFLICT;
-    if (!run_aead(r->suite, &r->rx, false, p, p + head, len - head - TAG_BYTES))
+    if (!run_aead(r->suite, &r->rx, false, p, p + head, len - head - AEAD_TAG_BYTES))
         return E_AUTH;
     note(r, seq);
     *text = p + head;
-    return (int)(len - head - TAG_BYTES);
+    return (int)(len - head - AEAD_TAG_BYTES);
 }

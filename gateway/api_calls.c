@@ -244,18 +244,17 @@ static void on_rows(int err, const struct call_row *rows, size_t count, void *ar
 
 static void list_calls(const struct http_request *r, void *arg) {
     struct calls *cs = arg;
-    char state[16], callee[DEVICE_ID_BYTES], limit[8], cursor[CURSOR_BYTES];
-    struct call_query q = {
-        .tenant = r->tenant, .state = state, .callee = callee, .before_id = "", .limit = LIMIT_DEFAULT};
+    char state[16], callee[DEVICE_ID_BYTES], cursor[CURSOR_BYTES];
+    uint64_t limit = LIMIT_DEFAULT;
+    struct call_query q = {.tenant = r->tenant, .state = state, .callee = callee, .before_id = ""};
     http_query_get(r, "state", state, sizeof state);
     http_query_get(r, "callee", callee, sizeof callee);
     http_query_get(r, "cursor", cursor, sizeof cursor);
-    if (http_query_get(r, "limit", limit, sizeof limit) == 0)
-        q.limit = limit[strspn(limit, "0123456789")] ? 0 : (unsigned)strtoul(limit, NULL, 10);
-    const char *field = !known_state(state)                  ? "state"
-                        : q.limit < 1 || q.limit > LIMIT_MAX ? "limit"
-                        : !parse_cursor(cursor, &q)          ? "cursor"
-                                                             : NULL;
+    const char *field = !known_state(state)                                 ? "state"
+                        : !http_query_number(r, "limit", LIMIT_MAX, &limit) ? "limit"
+                        : !parse_cursor(cursor, &q)                         ? "cursor"
+                                                                            : NULL;
+    q.limit = (unsigned)limit;
     if (field) {
         http_problem(cs->http, r->id, 400, "bad-field", field,
                      "%s is not usable: state is ringing, answered, active or ended, limit 1 to %d, cursor as it came",

@@ -286,15 +286,11 @@ static void delete_device(const struct http_request *r, void *arg) {
 static void list_devices(const struct http_request *r, void *arg) {
     struct api_devices *a = arg;
     const struct device *found[LIMIT_MAX + 1]; /* one more, to see whether there is another page */
-    char limit_text[8], cursor[DEVICE_ID_BYTES];
-    size_t limit = LIMIT_DEFAULT;
-    if (http_query_get(r, "limit", limit_text, sizeof limit_text) == 0) {
-        char *end;
-        limit = strtoul(limit_text, &end, 10);
-        if (*end || limit < 1 || limit > LIMIT_MAX) {
-            http_problem(a->http, r->id, 400, "bad-field", "limit", "limit: 1 to %d is expected", LIMIT_MAX);
-            return;
-        }
+    char cursor[DEVICE_ID_BYTES];
+    uint64_t limit = LIMIT_DEFAULT;
+    if (!http_query_number(r, "limit", LIMIT_MAX, &limit)) {
+        http_problem(a->http, r->id, 400, "bad-field", "limit", "limit: 1 to %d is expected", LIMIT_MAX);
+        return;
     }
     http_query_get(r, "cursor", cursor, sizeof cursor);
     size_t n = devices_list(a->devices, r->tenant, cursor, found, limit + 1);

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/api_events.h"
 
+#include "base/bytes.h"
 #include "base/secret.h"
 #include "gateway/event_streams.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#define TYPES_BYTES   512
-#define ID_DIGITS_MAX 18
-#define EVERY_TYPE    ((1U << EVENT_TYPES) - 1)
+#define TYPES_BYTES 512
+#define EVERY_TYPE  ((1U << EVENT_TYPES) - 1)
 
 /* "call.*,device.health" into bits; 0 when one matches nothing, which is then in *bad. */
 static unsigned read_types(char *text, const char **bad) {
@@ -46,10 +45,8 @@ static unsigned choose_types(const struct api_events *a, const struct http_reque
 }
 
 static bool read_last_id(const struct api_events *a, const struct http_request *r, uint64_t *id) {
-    size_t len = strlen(r->last_event_id);
-    bool number = len > 0 && len <= ID_DIGITS_MAX && strspn(r->last_event_id, "0123456789") == len;
-    *id = number ? strtoull(r->last_event_id, NULL, 10) : 0;
-    if (len == 0 || (number && *id <= events_last_id(a->events)))
+    bool number = decimal_parse(id, r->last_event_id);
+    if (!r->last_event_id[0] || (number && *id <= events_last_id(a->events)))
         return true;
     if (number)
         http_problem(a->http, r->id, 400, "bad-field", "last-event-id",

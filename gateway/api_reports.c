@@ -266,15 +266,11 @@ static void on_pushes(int err, const struct push_row *rows, size_t count, void *
 
 static void get_pushes(const struct http_request *r, void *arg) {
     const struct api_reports *a = arg;
-    char text[8];
-    unsigned long limit = PUSHES_LIMIT;
+    uint64_t limit = PUSHES_LIMIT;
     struct asking *k;
-    if (http_query_get(r, "limit", text, sizeof text) == 0) {
-        limit = text[strspn(text, "0123456789")] ? 0 : strtoul(text, NULL, 10);
-        if (limit < 1 || limit > PUSHES_MAX) {
-            http_problem(a->http, r->id, 400, "bad-field", "limit", "limit: 1 to %d is expected", PUSHES_MAX);
-            return;
-        }
+    if (!http_query_number(r, "limit", PUSHES_MAX, &limit)) {
+        http_problem(a->http, r->id, 400, "bad-field", "limit", "limit: 1 to %d is expected", PUSHES_MAX);
+        return;
     }
     if (ask(&k, a, r) && store_push_list(a->store, r->tenant, r->params[0], (unsigned)limit, on_pushes, k) != 0)
         refused(k, E_NOMEM);

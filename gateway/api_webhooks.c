@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/api_webhooks.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
 
 #include <inttypes.h>
@@ -10,7 +11,6 @@
 
 #define LIMIT_DEFAULT 50
 #define LIMIT_MAX     200
-#define DIGITS_MAX    18
 
 /* A request that waits for the store. */
 struct waiting {
@@ -43,13 +43,6 @@ static bool refused(struct waiting *k, int err) {
         waiting_free(k);
     }
     return err != 0;
-}
-
-static bool parse_id(const char *text, uint64_t *id) {
-    size_t len = strlen(text);
-    bool number = len > 0 && len <= DIGITS_MAX && strspn(text, "0123456789") == len;
-    *id = number ? strtoull(text, NULL, 10) : 0;
-    return *id > 0;
 }
 
 /* GET /v1/webhooks/dead-letters */
@@ -85,13 +78,10 @@ static void on_letters(int err, const struct delivery_row *rows, size_t count, v
 
 static void list_letters(const struct http_request *r, void *arg) {
     struct api_webhooks *a = arg;
-    char text[24];
     uint64_t limit = LIMIT_DEFAULT, before = 0;
-    const char *bad = NULL;
-    if (http_query_get(r, "limit", text, sizeof text) == 0 && (!parse_id(text, &limit) || limit > LIMIT_MAX))
-        bad = "limit";
-    if (http_query_get(r, "cursor", text, sizeof text) == 0 && !parse_id(text, &before))
-        bad = "cursor";
+    const char *bad = !http_query_number(r, "cursor", UINT64_MAX, &before) ? "cursor"
+                      : !http_query_number(r, "limit", LIMIT_MAX, &limit)  ? "limit"
+                                                                           : NULL;
     if (bad) {
         http_problem(a->http, r->id, 400, "bad-field", bad, "%s is not usable: limit is 1 to %d, cursor as it came",
                      bad, LIMIT_MAX);
@@ -147,7 +137,7 @@ static void on_letter(int err, const struct delivery_row *rows, size_t count, vo
 
 static void change(const struct http_request *r, struct api_webhooks *a, bool retry) {
     uint64_t id;
-    if (!parse_id(r->params[0], &id)) {
+    if (!decimal_parse(&id, r->params[0]) || id == 0) {
         http_problem(a->http, r->id, 404, "not-found", NULL, "no dead letter of that id is known");
         return;
     }

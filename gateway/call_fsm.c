@@ -124,12 +124,12 @@ static void suspect(struct step *s, unsigned device) {
 /* The last phone is never given up: a late push is better than none. */
 static bool has_second_path(const struct call_fsm *f, const struct call_leg *leg) {
     switch (f->second) {
-    case CALL_SECOND_ALERT:
+    case CONFIG_SECOND_PATH_ALERT:
         return !leg->alerted;
-    case CALL_SECOND_OTHERS:
+    case CONFIG_SECOND_PATH_OTHERS:
         return call_fsm_legs_left(f) > 1;
     default:
-        return f->second == CALL_SECOND_EVENT;
+        return f->second == CONFIG_SECOND_PATH_EVENT;
     }
 }
 
@@ -140,9 +140,9 @@ static void second_path(struct step *s, unsigned device) {
         act(s, CALL_DO_SECOND, device, CALL_REASON_NONE);
     if (f->repeat_push && f->legs[device].way == CALL_WAY_PUSH)
         act(s, CALL_DO_PUSH, device, CALL_REASON_NONE);
-    if (has && f->second == CALL_SECOND_ALERT)
+    if (has && f->second == CONFIG_SECOND_PATH_ALERT)
         alert_once(s, device);
-    if (has && f->second == CALL_SECOND_OTHERS) {
+    if (has && f->second == CONFIG_SECOND_PATH_OTHERS) {
         struct step of_leg = *s;
         of_leg.device = device;
         of_leg.leg = &f->legs[device];
@@ -481,7 +481,7 @@ const char *call_action_name(enum call_action_kind k) {
     return action_names[k];
 }
 
-const char *call_second_name(enum call_second s) {
+const char *call_second_path_name(enum config_second_path s) {
     return second_names[s];
 }
 

@@ -11,6 +11,8 @@
 #ifndef GATEWAY_CALL_FSM_H
 #define GATEWAY_CALL_FSM_H
 
+#include "config/config.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,9 +49,6 @@ enum call_way {
     CALL_WAY_BOTH,       /* blocked, and it is time to try a VoIP push again */
     CALL_WAY_BUSY        /* on a call, and the route does not let a second one through */
 };
-
-/* What is done about a phone that is not heard of. */
-enum call_second { CALL_SECOND_NONE, CALL_SECOND_ALERT, CALL_SECOND_OTHERS, CALL_SECOND_EVENT };
 
 enum call_leg_state { CALL_LEG_CALLED, CALL_LEG_RINGING, CALL_LEG_ANSWERED, CALL_LEG_OUT };
 
@@ -111,7 +110,7 @@ struct call_action {
     enum call_reason reason;
 };
 
-#define CALL_STEP_ACTIONS_MAX (6 * CALL_LEGS_MAX + 8) /* two for each leg, and the call's own: see ring_tick */
+#define CALL_STEP_ACTIONS_MAX (6 * CALL_LEGS_MAX + 8) /* six for each leg (ring_tick), and the call's own */
 
 struct call_actions {
     struct call_action a[CALL_STEP_ACTIONS_MAX];
@@ -137,7 +136,7 @@ struct call_fsm_config {
     bool media, media_to_near, media_to_far; /* with an offer; which directions it has */
     /* After a push without a receipt; 0: never. */
     unsigned receipt_ms, suspect_ms, second_ms;
-    enum call_second second;
+    enum config_second_path second;
     bool repeat_push;
 };
 
@@ -150,7 +149,7 @@ struct call_fsm {
     int handed; /* the leg that got the media; -1: none */
     bool media, need_near, need_far, far_up, near_up;
     unsigned receipt_ms, suspect_ms, second_ms;
-    enum call_second second;
+    enum config_second_path second;
     bool repeat_push;
     uint64_t expires_ms;
     uint64_t deadline_ms; /* monotonic: CALL_IN_TICK is wanted then; 0: never */
@@ -169,7 +168,7 @@ const char *call_state_name(enum call_state s);
 const char *call_reason_name(enum call_reason r); /* "" for NONE */
 const char *call_input_name(enum call_input_kind k);
 const char *call_action_name(enum call_action_kind k);
-const char *call_second_name(enum call_second s);
+const char *call_second_path_name(enum config_second_path s);
 const char *call_leg_state_name(enum call_leg_state s);
 
 #endif

@@ -11,14 +11,18 @@ static json_t *text_or_null(const char *s) {
 }
 
 static json_t *device_json(const struct call *c, const struct call_device *d) {
-    static const char *const deliveries[] = {
-        [CALL_BY_PUSH] = "push", [CALL_BY_CONNECTION] = "connection", [CALL_BY_ALERT] = "alert"};
+    static const char *const deliveries[] = {[CALL_WAY_PUSH] = "push",
+                                             [CALL_WAY_CONNECTION] = "connection",
+                                             [CALL_WAY_ALERT] = "alert",
+                                             [CALL_WAY_BOTH] = "push",
+                                             [CALL_WAY_BUSY] = "push"};
     const struct call_push *p = &d->pushes[0];
     const struct ledger *l = &p->ledger;
     bool by_push = d->push_count > 0;
-    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:s,s:s}", "device", d->id, "delivery", deliveries[d->delivery], "state",
-                          call_leg_state_name(c->fsm.legs[d->index].state), "apns_id", text_or_null(p->id),
-                          "push_state", push_state_name(p->state), "handoff", media_mode_name(d->mode));
+    json_t *o =
+        json_pack("{s:s,s:s,s:s,s:o,s:s,s:s}", "device", d->id, "delivery", deliveries[c->fsm.legs[d->index].way],
+                  "state", call_leg_state_name(c->fsm.legs[d->index].state), "apns_id", text_or_null(p->id),
+                  "push_state", push_state_name(p->state), "handoff", media_mode_name(d->mode));
     if (by_push) {
         json_object_set_new(o, "apns_status", l->status ? json_integer(l->status) : json_null());
         json_object_set_new(o, "apns_reason", text_or_null(l->reason));

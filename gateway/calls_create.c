@@ -88,9 +88,6 @@ static void choose_ways(struct call *c) {
         bool suspect;
         enum call_way way = call_way_to(c, d, &suspect);
         call_fsm_set_way(&c->fsm, i, way, suspect);
-        d->delivery = way == CALL_WAY_CONNECTION ? CALL_BY_CONNECTION
-                      : way == CALL_WAY_ALERT    ? CALL_BY_ALERT
-                                                 : CALL_BY_PUSH;
         if (way != CALL_WAY_CONNECTION && way != CALL_WAY_BUSY)
             call_push_new(d, way == CALL_WAY_ALERT ? APNS_TYPE_ALERT : APNS_TYPE_VOIP);
     }
@@ -139,7 +136,7 @@ static void start_fsm(struct call *c, const struct call_request *rq) {
                                 .receipt_ms = c->route->must_report.receipt_after_ms,
                                 .suspect_ms = c->route->must_report.suspect_after_ms,
                                 .second_ms = c->route->must_report.second_path_after_ms,
-                                .second = (enum call_second)c->route->must_report.second_path,
+                                .second = c->route->must_report.second_path,
                                 .repeat_push = c->route->must_report.repeat_push};
     uint64_t ring_ms = (rq->ring_timeout_s ? (uint64_t)rq->ring_timeout_s : c->route->ring_timeout_s) * 1000;
     for (size_t i = 0; c->offer && i < c->offer->media_count; i++) {

@@ -13,7 +13,7 @@
 struct review {
     struct calls *calls;
     char tenant[DEVICE_TENANT_BYTES], device[DEVICE_ID_BYTES];
-    struct health_rules rules;
+    struct config_must_report rules;
 };
 
 static void on_rows(int err, const struct push_row *pushes, size_t count, void *arg) {
@@ -50,12 +50,8 @@ void calls_health_review(struct calls *cs, const char *tenant, const char *devic
     struct review *v = dev && !cs->closing ? calloc(1, sizeof *v) : NULL;
     if (!v)
         return;
-    const struct config_must_report m = rules ? *rules : rules_for(cs, dev);
     v->calls = cs;
-    v->rules = (struct health_rules){.suspect_after_ms = m.suspect_after_ms,
-                                     .suspect_silent = m.suspect_silent,
-                                     .blocked_violations = m.blocked_violations,
-                                     .blocked_silent = m.blocked_silent};
+    v->rules = rules ? *rules : rules_for(cs, dev);
     snprintf(v->tenant, sizeof v->tenant, "%s", tenant);
     snprintf(v->device, sizeof v->device, "%s", device);
     if (store_push_recent(cs->d.store, tenant, device, dev->token_since_ms, HEALTH_ROWS_MAX, on_rows, v) != 0)
@@ -96,7 +92,7 @@ void call_note_overdue(struct call *c, unsigned device) {
 }
 
 void call_note_second_path(struct call *c, unsigned device) {
-    const char *path = call_second_name(c->fsm.second), *id = c->devices[device].id;
+    const char *path = call_second_path_name(c->fsm.second), *id = c->devices[device].id;
     char labels[32];
     events_add(c->owner->d.events, EVENT_PUSH_UNHEARD, c->tenant,
                json_pack("{s:s,s:s,s:s,s:s}", "call", c->id, "device", id, "push", c->devices[device].pushes[0].id,

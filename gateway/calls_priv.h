@@ -47,7 +47,6 @@
     4 /* GETs of one call that wait for its worker's figures; a fifth gets the last known ones                         \
        */
 
-enum call_delivery { CALL_BY_PUSH, CALL_BY_CONNECTION, CALL_BY_ALERT };
 enum push_state {
     PUSH_NONE,
     PUSH_QUEUED,
@@ -93,7 +92,6 @@ struct call_device {
     unsigned index;
     char id[DEVICE_ID_BYTES];
     char app_version[DEVICE_VERSION_BYTES], os_version[DEVICE_VERSION_BYTES];
-    enum call_delivery delivery;
     enum media_mode mode;
     struct call_near *waiting; /* mode sealed, until it is chosen or out; else NULL */
     struct call_push pushes[CALL_PUSHES_MAX];
@@ -268,6 +266,8 @@ const char *push_state_name(enum push_state s);
 /* calls_receipt.c */
 /* Returns 0, or E_NOTFOUND when the push is none of this phone. */
 int call_receipt(struct call *c, unsigned device, const struct receipt *r);
+/* The event of an outcome; to be called before the row is written. */
+void calls_tell_outcome(struct calls *cs, const struct push_row *row);
 /* A receipt for a call that is not in memory any more. bearer: the device's secret or the push's attach token, or NULL
  * when device and tenant are proved already. cb gets 0 when the row is durable, E_NOTFOUND when the store has no such
  * push of that bearer, E_FULL when too many wait, E_IO, E_NOMEM; it may come from inside. cb may be NULL. */
@@ -322,9 +322,9 @@ const char *calls_attach_url(struct calls *cs, char out[static PUSH_URL_BYTES]);
 /* calls_sealed.c */
 /* Before the first push: each phone in mode sealed gets its keys, and its leg waits for it. */
 void call_sealed_open(struct call *c);
-/* The value of `sealed` in a push, at most `room` characters; *text: free() it, NULL: none. A phone that cannot have it
- * falls to its next mode. */
-void call_sealed_text(char **text, struct call *c, struct call_device *d, size_t room);
+/* The value of `sealed` in a push, where its phone is to have one: as long as there is room beside the rest. *text:
+ * free() it, NULL: none. A phone that cannot have it falls to its next mode. */
+void call_sealed_text(char **text, struct call *c, struct call_device *d, const struct push_content *beside);
 /* Before the phone is told of the call or of its media: write the object, where there is none yet. */
 void call_sealed_write(struct call *c, struct call_near *n);
 /* This phone, which waits, gets the media. */
@@ -357,6 +357,8 @@ int call_data_from_phone(struct calls *cs, const struct phone *p, const uint8_t 
 /* calls_store.c */
 /* Write the call as it is. cb may be NULL; it comes when the row is durable, or with the store's error. */
 void call_store(struct call *c, const struct idempotency_row *idem, store_done_cb cb, void *arg);
+/* The push's row; its texts are the call's. */
+struct push_row call_push_row(const struct call *c, const struct call_push *p);
 void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb, void *arg);
 /* Write what the store does not have yet, unless something of it is on its way. */
 void call_store_rest(struct call *c);

@@ -220,7 +220,7 @@ static int make_payload(char **payload, size_t *len, struct call *c, struct call
     };
     char *sealed = NULL;
     if (!content.alert)
-        call_sealed_text(&sealed, c, p->device, push_room(&content));
+        call_sealed_text(&sealed, c, p->device, &content);
     content.sealed = sealed;
     int err = push_payload(payload, len, &content);
     free(sealed);
@@ -255,8 +255,6 @@ void call_push(struct call *c, unsigned device, enum apns_push_type type) {
     struct call_push *p = next_push(d, type);
     if (!p)
         return;
-    if (d->delivery == CALL_BY_CONNECTION)
-        d->delivery = CALL_BY_PUSH;
     phone_known(c->owner, c->tenant, d->id, &known);
     ledger_open(&p->ledger, &known, clock_wall_ms(), c->expires_ms);
     int err = make_payload(&payload, &len, c, p);

@@ -9,8 +9,26 @@
 
 #define LATE_MAX 1024 /* receipts for calls that are long over, on their way to their rows */
 
+static json_t *observed_json(int observed) {
+    return observed < 0 ? json_null() : json_boolean(observed);
+}
+
+void calls_tell_outcome(struct calls *cs, const struct push_row *row) {
+    events_add(cs->d.events, EVENT_PUSH_OUTCOME, row->tenant,
+               json_pack("{s:s,s:s,s:s,s:s}", "call", row->call, "device", row->device, "push", row->id, "outcome",
+                         row->outcome));
+}
+
+static void tell_receipt(struct calls *cs, const struct push_row *row, const char *app_state) {
+    events_add(cs->d.events, EVENT_RECEIPT, row->tenant,
+               json_pack("{s:s,s:s,s:s,s:o,s:s,s:s}", "call", row->call, "device", row->device, "push", row->id,
+                         "must_report", observed_json(row->observed), "app_state", app_state, "reported",
+                         row->reported));
+}
+
 static void outcome_decided(struct call *c, const struct call_push *p) {
     const struct ledger *l = &p->ledger;
+    const struct push_row row = call_push_row(c, p);
     char labels[48];
     snprintf(labels, sizeof labels, "outcome=\"%s\"", ledger_outcome_name(l->outcome));
     metric_add(metrics_counter(c->owner->d.metrics, "wakegate_push_outcomes_total",
@@ -19,9 +37,7 @@ static void outcome_decided(struct call *c, const struct call_push *p) {
     log_info("push outcome", log_s("call", c->id), log_s("device", p->device->id),
              log_s("outcome", ledger_outcome_name(l->outcome)), log_b("predicted", ledger_predicted(l)),
              log_i("observed", l->observed));
-    events_add(c->owner->d.events, EVENT_PUSH_OUTCOME, c->tenant,
-               json_pack("{s:s,s:s,s:s,s:s}", "call", c->id, "device", p->device->id, "push", p->id, "outcome",
-                         ledger_outcome_name(l->outcome)));
+    calls_tell_outcome(c->owner, &row);
 }
 
 void call_ledger_tick(struct call *c, uint64_t wall_ms) {
@@ -51,10 +67,6 @@ bool call_ledger_open(const struct call *c) {
 
 /* Receipts */
 
-static json_t *observed_json(int observed) {
-    return observed < 0 ? json_null() : json_boolean(observed);
-}
-
 /* When the app's code ran, by the phone's clock: shown only where it can be true. */
 static void note_woken(struct call *c, const struct ledger *l, unsigned device) {
     uint64_t at_us = c->request_us + (l->received_ms * 1000 - c->request_wall_us);
@@ -79,9 +91,8 @@ int call_receipt(struct call *c, unsigned device, const struct receipt *r) {
         call_note(c, 0, "receipt",
                   json_pack("{s:s,s:s,s:o,s:s}", "device", d->id, "push", p->id, "must_report",
                             observed_json(l->observed), "app_state", r->app_state));
-        events_add(c->owner->d.events, EVENT_RECEIPT, c->tenant,
-                   json_pack("{s:s,s:s,s:s,s:o,s:s,s:s}", "call", c->id, "device", d->id, "push", p->id, "must_report",
-                             observed_json(l->observed), "app_state", r->app_state, "reported", l->reported));
+        const struct push_row row = call_push_row(c, p);
+        tell_receipt(c->owner, &row, r->app_state);
     }
     if (!reported && l->reported_ms)
         call_note(c, 0, "reported", json_pack("{s:s,s:s}", "device", d->id, "reported", l->reported));
@@ -151,18 +162,6 @@ static void on_late_written(int err, void *arg) {
     late_end(l, err);
 }
 
-static void late_tell(const struct late_receipt *l, const struct push_row *was, const struct push_row *row) {
-    struct events *e = l->calls->d.events;
-    if (was->receipt_ms == 0)
-        events_add(e, EVENT_RECEIPT, row->tenant,
-                   json_pack("{s:s,s:s,s:s,s:o,s:s,s:s}", "call", row->call, "device", row->device, "push", row->id,
-                             "must_report", observed_json(row->observed), "app_state", "", "reported", row->reported));
-    if (strcmp(was->outcome, row->outcome) != 0)
-        events_add(e, EVENT_PUSH_OUTCOME, row->tenant,
-                   json_pack("{s:s,s:s,s:s,s:s}", "call", row->call, "device", row->device, "push", row->id, "outcome",
-                             row->outcome));
-}
-
 static void on_late_row(int err, const struct push_row *rows, size_t count, void *arg) {
     struct late_receipt *l = arg;
     struct ledger ledger;
@@ -177,7 +176,10 @@ static void on_late_row(int err, const struct push_row *rows, size_t count, void
     }
     struct push_row row = *rows;
     ledger_to_row(&row, &ledger);
-    late_tell(l, rows, &row);
+    if (rows->receipt_ms == 0)
+        tell_receipt(l->calls, &row, "");
+    if (strcmp(rows->outcome, row.outcome) != 0)
+        calls_tell_outcome(l->calls, &row);
     snprintf(l->tenant, sizeof l->tenant, "%s", row.tenant);
     snprintf(l->device, sizeof l->device, "%s", row.device);
     log_info("late receipt", log_s("call", row.call), log_s("device", row.device), log_s("push", row.id),

@@ -86,13 +86,13 @@ static int seal(char **text, struct call *c, struct call_device *d, size_t room,
     return err;
 }
 
-void call_sealed_text(char **text, struct call *c, struct call_device *d, size_t room) {
+void call_sealed_text(char **text, struct call *c, struct call_device *d, const struct push_content *beside) {
     struct err_text et = {""};
     const struct call_near *n = call_near_of(c, d->index);
     *text = NULL;
     if (!n || n->mode != MEDIA_MODE_SEALED || n->taken)
         return;
-    if (seal(text, c, d, room, &et) != 0)
+    if (seal(text, c, d, push_room(beside), &et) != 0)
         fall_back(c, d, et.s);
     else
         call_note_device(c, 0, "keys_sealed", d->index);

@@ -72,7 +72,7 @@ void call_store(struct call *c, const struct idempotency_row *idem, store_done_c
     free(timeline);
 }
 
-void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb, void *arg) {
+struct push_row call_push_row(const struct call *c, const struct call_push *p) {
     const struct call_device *d = p->device;
     struct push_row row = {
         .id = p->id,
@@ -85,6 +85,11 @@ void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb
         .token_hash = p->token_hash,
     };
     ledger_to_row(&row, &p->ledger);
+    return row;
+}
+
+void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb, void *arg) {
+    const struct push_row row = call_push_row(c, p);
     struct writing *w = writing_new(c, cb, arg);
     submitted(c, w ? store_push_put(c->owner->d.store, &row, on_written, w) : E_NOMEM, w);
 }
@@ -147,9 +152,7 @@ void calls_load_push(struct calls *cs, const struct push_row *row) {
     struct push_row closed = *row;
     closed.outcome =
         ledger_outcome_name(row->receipt_ms == 0 && row->received_ms == 0 ? LEDGER_SILENT : LEDGER_VIOLATED);
-    events_add(cs->d.events, EVENT_PUSH_OUTCOME, row->tenant,
-               json_pack("{s:s,s:s,s:s,s:s}", "call", row->call, "device", row->device, "push", row->id, "outcome",
-                         closed.outcome));
+    calls_tell_outcome(cs, &closed);
     if (store_push_put(cs->d.store, &closed, NULL, NULL) != 0)
         log_error("nothing stored", log_s("call", row->call), log_s("push", row->id));
 }

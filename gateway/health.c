@@ -26,7 +26,7 @@ bool health_is_of_token(enum health_cause c) {
     return c == HEALTH_TOKEN_MISFILED || c == HEALTH_TOKEN_INVALID;
 }
 
-static struct seen look(const struct health_row *rows, size_t count, const struct health_rules *rules,
+static struct seen look(const struct health_row *rows, size_t count, const struct config_must_report *rules,
                         uint64_t now_ms) {
     struct seen s = {0};
     bool heard = false;
@@ -46,7 +46,8 @@ static struct seen look(const struct health_row *rows, size_t count, const struc
  * stops launching an app is known after repeated failures to report, and of no other reason. So silence alone makes a
  * phone suspect, and silence that follows on violations blocked. One violation fewer, or one receipt since, and it is
  * not. */
-static enum health_cause cause_of(const struct seen *s, const struct health_rules *rules, enum health_cause before) {
+static enum health_cause cause_of(const struct seen *s, const struct config_must_report *rules,
+                                  enum health_cause before) {
     if (!s->any)
         return before;
     if (s->silent == 0)
@@ -56,7 +57,7 @@ static enum health_cause cause_of(const struct seen *s, const struct health_rule
     return s->silent >= rules->suspect_silent ? HEALTH_SILENT : HEALTH_NO_RECEIPT;
 }
 
-bool health_judge(struct health *h, const struct health_row *rows, size_t count, const struct health_rules *rules,
+bool health_judge(struct health *h, const struct health_row *rows, size_t count, const struct config_must_report *rules,
                   enum health_cause before, uint64_t now_ms) {
     struct seen s = look(rows, count, rules, now_ms);
     h->cause = cause_of(&s, rules, before);

@@ -4,11 +4,13 @@
 #ifndef GATEWAY_HEALTH_H
 #define GATEWAY_HEALTH_H
 
+#include "config/config.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEALTH_ROWS_MAX     16 /* how far back: enough for a few violations and the silence after them */
+#define HEALTH_ROWS_MAX     CONFIG_LEDGER_ROWS
 #define HEALTH_REASON_BYTES 256
 
 enum device_health { DEVICE_OK, DEVICE_SUSPECT, DEVICE_BLOCKED, DEVICE_INVALID };
@@ -34,13 +36,6 @@ struct health_row {
     uint64_t queued_ms; /* Unix */
 };
 
-struct health_rules {
-    unsigned suspect_after_ms;   /* an open row of this age counts as not heard */
-    unsigned suspect_silent;     /* so many in a row */
-    unsigned blocked_violations; /* so many among the rows */
-    unsigned blocked_silent;     /* and so many in a row after them */
-};
-
 struct health {
     enum health_cause cause;
     char reason[HEALTH_REASON_BYTES]; /* what is wrong, and the way back; "" when fine */
@@ -48,7 +43,7 @@ struct health {
 
 /* rows: newest first, those since the present token was registered; before: the cause until now, which holds where the
  * rows say nothing, because rows are pruned and the phone is as it was. Returns false then. */
-bool health_judge(struct health *h, const struct health_row *rows, size_t count, const struct health_rules *rules,
+bool health_judge(struct health *h, const struct health_row *rows, size_t count, const struct config_must_report *rules,
                   enum health_cause before, uint64_t now_ms);
 enum device_health health_of_cause(enum health_cause c);
 /* Of APNs, not of the ledger. */

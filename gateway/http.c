@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/http.h"
 
+#include "base/bytes.h"
 #include "base/secret.h"
 #include "gateway/text.h"
 
@@ -183,6 +184,13 @@ void ws_close(struct http *h, ws_id id, int code, const char *reason) {
 
 int http_query_get(const struct http_request *r, const char *name, char *out, size_t cap) {
     return httpd_arg(r->raw, name, out, cap) ? 0 : E_NOTFOUND;
+}
+
+bool http_query_number(const struct http_request *r, const char *name, uint64_t most, uint64_t *n) {
+    char text[24];
+    if (http_query_get(r, name, text, sizeof text) != 0)
+        return true;
+    return decimal_parse(n, text) && *n >= 1 && *n <= most;
 }
 
 /* Requests */

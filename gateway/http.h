@@ -108,5 +108,7 @@ void ws_close(struct http *h, ws_id id, int code, const char *reason);
 
 /* A decoded query parameter; out is "" when absent. Returns 0 or E_NOTFOUND. Only inside the handler. */
 int http_query_get(const struct http_request *r, const char *name, char *out, size_t cap);
+/* A number from 1 to most. Returns whether it is one, or is absent: then *n stays. */
+bool http_query_number(const struct http_request *r, const char *name, uint64_t most, uint64_t *n);
 
 #endif

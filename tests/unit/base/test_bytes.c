@@ -263,6 +263,19 @@ static void random_words_are_of_letters_and_digits(void **state) {
     assert_string_equal(random_alnum(word, 0), "");
 }
 
+static void a_number_is_decimal_digits_and_nothing_else(void **state) {
+    static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "0x1", "1.0", "1234567890123456789"};
+    uint64_t n = 7;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(decimal_parse(&n, bad[i]));
+    assert_int_equal(n, 7);
+    assert_true(decimal_parse(&n, "123456789012345678"));
+    assert_true(n == 123456789012345678ULL);
+    assert_true(decimal_parse(&n, "0"));
+    assert_true(n == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_vectors_of_rfc_4648_are_encoded),
@@ -280,6 +293,7 @@ int main(void) {
         cmocka_unit_test(patterns_match_as_globs),
         cmocka_unit_test(a_pattern_of_many_stars_ends_soon),
         cmocka_unit_test(random_words_are_of_letters_and_digits),
+        cmocka_unit_test(a_number_is_decimal_digits_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

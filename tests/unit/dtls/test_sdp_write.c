@@ -238,15 +238,19 @@ static void without_a_bundle_only_the_first_section_is_taken(void **state) {
     written_free(&w);
 }
 
+static void side_with_keys(struct side *side, struct media_keys *keys, enum media_profile profile) {
+    side_init(side);
+    media_keys_random(keys, profile);
+    side->l.keys = keys;
+    side->l.fingerprint = NULL;
+    side->l.setup = SDP_SETUP_NONE;
+}
+
 static void the_handoff_with_keys_speaks_sdes(void **state) {
     struct side side;
     struct media_keys keys;
     (void)state;
-    side_init(&side);
-    media_keys_random(&keys, MEDIA_PROFILE_AEAD_AES_128_GCM);
-    side.l.keys = &keys;
-    side.l.fingerprint = NULL;
-    side.l.setup = SDP_SETUP_NONE;
+    side_with_keys(&side, &keys, MEDIA_PROFILE_AEAD_AES_128_GCM);
     struct written w = written(sdp_write_handoff, browser, &side.l);
     assert_int_equal(w.sdp->media_count, 2);
     assert_string_equal(w.sdp->media[0].proto, "RTP/SAVPF");
@@ -261,11 +265,7 @@ static void a_brief_handoff_has_few_codecs_and_none_of_their_helpers(void **stat
     struct side side;
     struct media_keys keys;
     (void)state;
-    side_init(&side);
-    media_keys_random(&keys, MEDIA_PROFILE_AES128_CM_SHA1_80);
-    side.l.keys = &keys;
-    side.l.fingerprint = NULL;
-    side.l.setup = SDP_SETUP_NONE;
+    side_with_keys(&side, &keys, MEDIA_PROFILE_AES128_CM_SHA1_80);
     struct written all = written(sdp_write_handoff, browser, &side.l);
     side.l.brief_codecs = 2;
     struct written w = written(sdp_write_handoff, browser, &side.l);

@@ -116,8 +116,15 @@ static inline size_t get(struct world *w, const char *tenant, const char *id) {
 }
 
 /* The ids of a list, with a space behind each. */
-static inline const char *list(struct world *w, struct call_query q) {
+static inline const char *ids_in_a_row(const struct world *w) {
     static char out[2048];
+    out[0] = 0;
+    for (size_t i = 0; i < w->count; i++)
+        snprintf(out + strlen(out), sizeof out - strlen(out), "%s ", w->ids[i]);
+    return out;
+}
+
+static inline const char *list(struct world *w, struct call_query q) {
     unsigned before = w->done;
     if (!q.limit)
         q.limit = 200;
@@ -126,10 +133,7 @@ static inline const char *list(struct world *w, struct call_query q) {
     assert_int_equal(store_call_list(w->fix.store, &q, on_calls, w), 0);
     wait_done(w, before + 1);
     assert_int_equal(w->err, 0);
-    out[0] = 0;
-    for (size_t i = 0; i < w->count; i++)
-        snprintf(out + strlen(out), sizeof out - strlen(out), "%s ", w->ids[i]);
-    return out;
+    return ids_in_a_row(w);
 }
 
 static inline struct push_row push_of(const char *id, const char *call, const char *device) {
@@ -157,15 +161,11 @@ static inline void put_push(struct world *w, const struct push_row *row) {
 }
 
 static inline const char *pushes(struct world *w, const char *tenant, const char *device, unsigned limit) {
-    static char out[512];
     unsigned before = w->done;
     assert_int_equal(store_push_list(w->fix.store, tenant, device, limit, on_pushes, w), 0);
     wait_done(w, before + 1);
     assert_int_equal(w->err, 0);
-    out[0] = 0;
-    for (size_t i = 0; i < w->count; i++)
-        snprintf(out + strlen(out), sizeof out - strlen(out), "%s ", w->ids[i]);
-    return out;
+    return ids_in_a_row(w);
 }
 
 static inline void four_calls(struct world *w) {

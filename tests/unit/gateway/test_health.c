@@ -12,7 +12,7 @@
 
 #define NOW_MS 1790000000000U
 
-static const struct health_rules rules = {
+static const struct config_must_report rules = {
     .suspect_after_ms = 6000, .suspect_silent = 2, .blocked_violations = 3, .blocked_silent = 2};
 
 static struct health judged(const char *letters, enum health_cause before) {

@@ -57,7 +57,7 @@ static void set(struct scenario *sc, const char *key, const char *value) {
     } else if (strcmp(key, "second") == 0) {
         sc->cfg.second_ms = (unsigned)atoi(value);
     } else if (strcmp(key, "path") == 0) {
-        while (strcmp(call_second_name(sc->cfg.second), value) != 0 && sc->cfg.second < CALL_SECOND_EVENT)
+        while (strcmp(call_second_path_name(sc->cfg.second), value) != 0 && sc->cfg.second < CONFIG_SECOND_PATH_EVENT)
             sc->cfg.second++;
     } else if (strcmp(key, "repeat") == 0) {
         sc->cfg.repeat_push = strcmp(value, "yes") == 0;
