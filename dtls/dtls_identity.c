@@ -142,11 +142,49 @@ static int load(SSL_CTX *ctx, const struct dtls_identity_params *p, struct err_t
     return load_key(ctx, p->key_file, et);
 }
 
+static int load_pem(SSL_CTX *ctx, const struct dtls_identity_params *p, struct err_text *et) {
+    char password[] = "";
+    BIO *bio = BIO_new_mem_buf(p->pem, (int)p->pem_len);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, password) : NULL;
+    X509 *cert = key ? PEM_read_bio_X509(bio, NULL, NULL, password) : NULL;
+    int err = 0;
+    if (!cert || SSL_CTX_use_certificate(ctx, cert) != 1 || SSL_CTX_use_PrivateKey(ctx, key) != 1)
+        err = err_say(et, E_INVAL, "a DTLS identity could not be read: %s", last_reason());
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    return err;
+}
+
+int dtls_identity_pem(const struct dtls_identity *i, char **pem, size_t *len) {
+    char *text = NULL;
+    BIO *bio = BIO_new(BIO_s_mem()); /* wipes what it held */
+    if (!bio)
+        return E_NOMEM;
+    int err = PEM_write_bio_PrivateKey(bio, SSL_CTX_get0_privatekey(i->ctx), NULL, NULL, 0, NULL, NULL) == 1 &&
+                      PEM_write_bio_X509(bio, SSL_CTX_get0_certificate(i->ctx)) == 1
+                  ? 0
+                  : E_CRYPTO;
+    long n = BIO_get_mem_data(bio, &text);
+    if (err == 0) {
+        *len = (size_t)n;
+        *pem = malloc(*len + 1);
+        if (*pem) {
+            memcpy(*pem, text, *len);
+            (*pem)[*len] = 0;
+        }
+        err = *pem ? 0 : E_NOMEM;
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return err;
+}
+
 static int fill(struct dtls_identity *i, const struct dtls_identity_params *p, struct err_text *et) {
     i->ctx = SSL_CTX_new_ex(dtls_provider_libctx(), NULL, DTLS_method());
     if (!i->ctx || !configure(i->ctx, p->srtp_profiles ? p->srtp_profiles : DEFAULT_PROFILES))
         return err_say(et, E_CRYPTO, "the DTLS identity could not be made: %s", last_reason());
-    int err = p->certificate_file ? load(i->ctx, p, et) : generate(i->ctx, et);
+    int err = p->pem ? load_pem(i->ctx, p, et) : p->certificate_file ? load(i->ctx, p, et) : generate(i->ctx, et);
     if (err == 0 && !set_fingerprint(i, SSL_CTX_get0_certificate(i->ctx)))
         err = err_say(et, E_CRYPTO, "the certificate's fingerprint could not be made: %s", last_reason());
     return err;

@@ -7,6 +7,8 @@
 
 #include "base/err.h"
 
+#include <stddef.h>
+
 #define DTLS_FINGERPRINT_BYTES 104 /* "sha-256 " and 32 * 3 - 1 characters, and the NUL */
 
 struct dtls_identity;
@@ -14,7 +16,9 @@ struct dtls_identity;
 struct dtls_identity_params {
     const char *certificate_file; /* PEM, the leaf first, then its chain; NULL: make a key and a certificate */
     const char *key_file;         /* PEM, a secret file (secret_file_read); with certificate_file */
-    const char *srtp_profiles;    /* OpenSSL's list syntax, in our order; NULL: all, in the order below */
+    const char *pem;              /* instead of files: what dtls_identity_pem gave, pem_len bytes; NULL: none */
+    size_t pem_len;
+    const char *srtp_profiles; /* OpenSSL's list syntax, in our order; NULL: all, in the order below */
 };
 
 /* Returns 0, or E_CRYPTO, E_NOMEM, E_IO, E_DENIED, E_INVAL with a sentence. A certificate is taken as it is: peers go
@@ -26,6 +30,8 @@ int dtls_identity_make(struct dtls_identity **ip, const struct dtls_identity_par
 int dtls_identity_new(struct dtls_identity **ip, struct err_text *et);
 /* As above with the profiles limited to `srtp_profiles` (OpenSSL's list syntax, e.g. "SRTP_AEAD_AES_128_GCM"). */
 int dtls_identity_new_profiles(struct dtls_identity **ip, const char *srtp_profiles, struct err_text *et);
+/* Key and certificate in PEM. *pem: secret_free it, *len bytes. Returns 0, E_NOMEM, E_CRYPTO. */
+int dtls_identity_pem(const struct dtls_identity *i, char **pem, size_t *len);
 struct dtls_identity *dtls_identity_free(struct dtls_identity *i);
 /* "sha-256 AB:CD:...": valid as long as the identity. */
 const char *dtls_identity_fingerprint(const struct dtls_identity *i);

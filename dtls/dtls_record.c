@@ -106,12 +106,16 @@ static bool key_block(const SSL *ssl, uint8_t *out, size_t len) {
     return ok;
 }
 
-static const struct dtls_record_suite *suite_of(const SSL *ssl) {
-    int nid = SSL_version(ssl) == DTLS1_2_VERSION ? SSL_CIPHER_get_cipher_nid(SSL_get_current_cipher(ssl)) : NID_undef;
+static const struct dtls_record_suite *suite_by_nid(int nid) {
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++)
         if (suites[i].nid == nid)
             return &suites[i];
     return NULL;
+}
+
+static const struct dtls_record_suite *suite_of(const SSL *ssl) {
+    return suite_by_nid(SSL_version(ssl) == DTLS1_2_VERSION ? SSL_CIPHER_get_cipher_nid(SSL_get_current_cipher(ssl))
+                                                            : NID_undef);
 }
 
 /* RFC 5246 6.3: the client's key, the server's key, the client's IV, the server's IV; AEAD has no MAC keys. */
@@ -155,6 +159,32 @@ int dtls_record_take(struct dtls_record *r, const SSL *ssl, const uint8_t *sent,
     /* OpenSSL counts its explicit nonces up from a random start: going on from there, none comes twice. */
     r->tx_seq = get_be(sent + 5, 6) + 1;
     r->tx_nonce = get_be(sent + DTLS_RECORD_HEADER_BYTES, EXPLICIT_BYTES) + 1;
+    r->tx_limit = SEQ_MAX + 1;
+    return 0;
+}
+
+/* Sequence numbers and nonces go up together: those that are left out are left out of both. */
+void dtls_record_save(const struct dtls_record *r, struct dtls_record_state *state, uint64_t from) {
+    *state = (struct dtls_record_state){.cipher = r->suite->nid,
+                                        .rx = r->rx,
+                                        .tx = r->tx,
+                                        .tx_seq = from,
+                                        .tx_nonce = r->tx_nonce + (from - r->tx_seq),
+                                        .rx_highest = r->rx_highest,
+                                        .rx_window = r->rx_window};
+}
+
+int dtls_record_restore(struct dtls_record *r, const struct dtls_record_state *state) {
+    memset(r, 0, sizeof *r);
+    r->suite = suite_by_nid(state->cipher);
+    if (!r->suite)
+        return E_UNSUPPORTED;
+    r->rx = state->rx;
+    r->tx = state->tx;
+    r->tx_seq = r->tx_limit = state->tx_seq;
+    r->tx_nonce = state->tx_nonce;
+    r->rx_highest = state->rx_highest;
+    r->rx_window = state->rx_window;
     return 0;
 }
 
@@ -167,7 +197,7 @@ int dtls_record_seal(struct dtls_record *r, enum dtls_record_type type, const ui
     size_t head = DTLS_RECORD_HEADER_BYTES + r->suite->explicit_bytes, whole = head + len + AEAD_TAG_BYTES;
     if (whole > cap)
         return E_FULL;
-    if (r->tx_seq > SEQ_MAX)
+    if (r->tx_seq >= r->tx_limit || r->tx_seq > SEQ_MAX)
         return E_CLOSED;
     out[0] = (uint8_t)type;
     put_be(out + 1, 2, DTLS1_2_VERSION);

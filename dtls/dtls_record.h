@@ -43,7 +43,15 @@ struct dtls_record {
     const struct dtls_record_suite *suite; /* NULL: not taken */
     struct dtls_record_keys rx, tx;
     uint64_t tx_seq, tx_nonce;      /* of the next record */
+    uint64_t tx_limit;              /* the first sequence number that must not be used */
     uint64_t rx_highest, rx_window; /* replays (RFC 6347 4.1.2.6): bit n is the record that is n below the highest */
+};
+
+/* The same as a value that another process can go on with. It holds keys. */
+struct dtls_record_state {
+    int cipher; /* OpenSSL's NID; 0: none */
+    struct dtls_record_keys rx, tx;
+    uint64_t tx_seq, tx_nonce, rx_highest, rx_window;
 };
 
 /* Bytes of the first record in p, header included; len when it is cut or no record. */
@@ -54,8 +62,14 @@ size_t dtls_record_length(const uint8_t *p, size_t len);
 int dtls_record_take(struct dtls_record *r, const SSL *ssl, const uint8_t *sent, size_t sent_len);
 void dtls_record_wipe(struct dtls_record *r);
 
-/* Seal one record into out. Returns its length, or E_FULL when cap is too small, E_CLOSED when the sequence numbers are
- * used up, E_CRYPTO. */
+/* What is sent from that state on begins with sequence number tx_seq: at `from`, which is not below r's own. Whoever
+ * goes on with it may use none before its own reservation is safe, so its limit is tx_seq at first. */
+void dtls_record_save(const struct dtls_record *r, struct dtls_record_state *state, uint64_t from);
+/* Returns 0 or E_UNSUPPORTED. */
+int dtls_record_restore(struct dtls_record *r, const struct dtls_record_state *state);
+
+/* Seal one record into out. Returns its length, or E_FULL when cap is too small, E_CLOSED when the sequence numbers up
+ * to the limit are used, E_CRYPTO. */
 int dtls_record_seal(struct dtls_record *r, enum dtls_record_type type, const uint8_t *p, size_t len, uint8_t *out,
                      size_t cap);
 /* Open one whole record, in place. *text points into it. Returns its length, or E_MALFORMED (another epoch or version,

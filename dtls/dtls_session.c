@@ -22,7 +22,6 @@
 #define EARLY_US              15000U                /* OpenSSL's timer goes off so much before its time */
 #define EXPORTER_LABEL        "EXTRACTOR-dtls_srtp" /* RFC 5764 4.2 */
 
-#define FLIGHT_BYTES            128 /* ChangeCipherSpec and Finished take 75 */
 #define ALERT_WARNING           1
 #define ALERT_CLOSE_NOTIFY      0
 #define ALERT_NO_RENEGOTIATION  100
@@ -55,9 +54,9 @@ struct dtls_session {
     int alert; /* -1: none */
     bool server, connected, over;
     bool data_seen; /* OpenSSL has delivered application data */
-    /* What OpenSSL sent from its latest ChangeCipherSpec on; longer than FLIGHT_BYTES: it does not fit. For a server
-     * that is the last flight, which its peer may lose. */
-    uint8_t flight[FLIGHT_BYTES];
+    /* What OpenSSL sent from its latest ChangeCipherSpec on; longer than DTLS_FLIGHT_BYTES: it does not fit. For a
+     * server that is the last flight, which its peer may lose. */
+    uint8_t flight[DTLS_FLIGHT_BYTES];
     size_t flight_len;
 };
 
@@ -442,6 +441,47 @@ int dtls_session_listen(struct dtls_session *s, struct dtls_guard *g, const stru
     h->heard = true;
     advance(s);
     return 1;
+}
+
+int dtls_session_save(const struct dtls_session *s, struct dtls_session_state *state, uint64_t ahead) {
+    if (!s->connected || s->over || s->ssl)
+        return E_UNSUPPORTED;
+    memset(state, 0, sizeof *state);
+    dtls_record_save(&s->record, &state->record, s->record.tx_seq + ahead);
+    state->server = s->server;
+    state->flight_len = (uint16_t)s->flight_len;
+    memcpy(state->flight, s->flight, s->flight_len);
+    return 0;
+}
+
+int dtls_session_resume(struct dtls_session **sp, const struct dtls_session_state *state, const struct dtls_ops *ops,
+                        void *arg) {
+    struct dtls_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return E_NOMEM;
+    if (state->flight_len > sizeof s->flight || dtls_record_restore(&s->record, &state->record) != 0) {
+        free(s);
+        return E_UNSUPPORTED;
+    }
+    s->ops = *ops;
+    s->arg = arg;
+    s->alert = -1;
+    s->server = state->server;
+    s->connected = true;
+    s->flight_len = state->flight_len;
+    memcpy(s->flight, state->flight, s->flight_len);
+    *sp = s;
+    return 0;
+}
+
+void dtls_session_limit(struct dtls_session *s, uint64_t limit) {
+    s->record.tx_limit = limit;
+}
+
+uint64_t dtls_session_left(const struct dtls_session *s) {
+    if (s->ssl || !s->connected)
+        return UINT64_MAX;
+    return s->record.tx_limit > s->record.tx_seq ? s->record.tx_limit - s->record.tx_seq : 0;
 }
 
 void dtls_session_move(struct dtls_session *s, const struct dtls_ops *ops, void *arg) {

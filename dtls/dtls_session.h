@@ -7,6 +7,7 @@
 
 #include "dtls/dtls_guard.h"
 #include "dtls/dtls_identity.h"
+#include "dtls/dtls_record.h"
 #include "dtls/media_keys.h"
 #include "dtls/sdp.h"
 
@@ -63,6 +64,25 @@ int dtls_session_start(struct dtls_session *s, uint64_t now_ms);
  * or dg was no good: the session is as new, and can listen to anybody. E_CLOSED. */
 int dtls_session_listen(struct dtls_session *s, struct dtls_guard *g, const struct addr *from, const uint8_t *dg,
                         size_t len, uint64_t now_ms);
+/* A connected association as a value, for another process to go on with. It holds keys. */
+#define DTLS_FLIGHT_BYTES 128 /* ChangeCipherSpec and Finished take 75 */
+struct dtls_session_state {
+    struct dtls_record_state record;
+    bool server;
+    uint8_t flight[DTLS_FLIGHT_BYTES]; /* its last one, which the peer may have lost */
+    uint16_t flight_len;               /* bytes */
+};
+/* `ahead`: so many sequence numbers are left out, for this process to use meanwhile. Returns 0, or E_UNSUPPORTED when
+ * OpenSSL has the association. */
+int dtls_session_save(const struct dtls_session *s, struct dtls_session_state *state, uint64_t ahead);
+/* Go on with it: connected, but it sends nothing until its limit is raised. Returns 0, E_UNSUPPORTED, E_NOMEM. */
+int dtls_session_resume(struct dtls_session **sp, const struct dtls_session_state *state, const struct dtls_ops *ops,
+                        void *arg);
+/* The first sequence number that must not be used; none but OpenSSL's own at first. */
+void dtls_session_limit(struct dtls_session *s, uint64_t limit);
+/* How many may still be used. */
+uint64_t dtls_session_left(const struct dtls_session *s);
+
 /* What is raised from now on goes to other callbacks. May be called from within `connected`. */
 void dtls_session_move(struct dtls_session *s, const struct dtls_ops *ops, void *arg);
 /* Was it made with this identity? */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #define CALLS_MAX_LIMIT                                                                                                \
     (1U << 24) /* slots of one worker: 24 bits of a media_id; the worker's number has the next 8                       \
@@ -17,11 +18,14 @@
 
 #define COMMANDS_RESERVED 512 /* of a worker's ring: a phone that sends much data keeps no other call from its end */
 
+#define RESUME_WAIT_MS 5000
+
 /* An identity that calls use, or that new ones will. */
 struct media_identity {
     struct dtls_identity *dtls;
     unsigned calls;
     bool current;
+    struct media_identity *next; /* in media.loaded */
 };
 
 /* What the loop keeps of a call. */
@@ -37,6 +41,7 @@ struct media {
     unsigned next;
     struct dtls_identity_params identity;
     struct media_identity *identities[MEDIA_WORKERS_MAX]; /* the current one; older ones are with their calls */
+    struct media_identity *loaded;                        /* current as well, until media_identities_settle */
     struct slots *slots[MEDIA_WORKERS_MAX];
     struct media_worker workers[];
 };
@@ -45,7 +50,7 @@ static media_id make_id(unsigned worker, slot_id slot) {
     return slot | (uint64_t)worker << 24;
 }
 
-static unsigned worker_of(media_id id) {
+unsigned media_worker_of(media_id id) {
     return (unsigned)(id >> 24) & 0xff;
 }
 
@@ -157,6 +162,7 @@ struct media *media_stop(struct media *m) {
         media_worker_stop(&m->workers[i]);
         free_places(m, i);
     }
+    media_identities_settle(m, NULL, NULL);
     if (m->poll_fd >= 0)
         close(m->poll_fd);
     rtp_crypt_shutdown();
@@ -177,7 +183,8 @@ const char *media_fingerprint(const struct media *m, unsigned worker) {
 }
 
 const char *media_call_fingerprint(const struct media *m, media_id id) {
-    const struct media_place *place = worker_of(id) < m->count ? slots_get(m->slots[worker_of(id)], slot_of(id)) : NULL;
+    const struct media_place *place =
+        media_worker_of(id) < m->count ? slots_get(m->slots[media_worker_of(id)], slot_of(id)) : NULL;
     return place ? dtls_identity_fingerprint(place->identity->dtls) : NULL;
 }
 
@@ -196,10 +203,23 @@ unsigned media_pick_worker(const struct media *m) {
 /* Commands hold keys: the caller's copy is wiped here. */
 static int push(struct media *m, struct media_command *cmd) {
     int err = E_NOTFOUND;
-    if (worker_of(cmd->id) < m->count && slots_get(m->slots[worker_of(cmd->id)], slot_of(cmd->id)))
-        err = ring_push(m->workers[worker_of(cmd->id)].commands, cmd);
+    if (media_worker_of(cmd->id) < m->count && slots_get(m->slots[media_worker_of(cmd->id)], slot_of(cmd->id)))
+        err = ring_push(m->workers[media_worker_of(cmd->id)].commands, cmd);
     secret_wipe(cmd, sizeof *cmd);
     return err;
+}
+
+static int push_kind(struct media *m, media_id id, enum media_command_kind kind) {
+    struct media_command cmd = {.kind = kind, .id = id};
+    return push(m, &cmd);
+}
+
+/* Of many calls at once, before anything else is asked of the worker: it makes room soon. */
+static int push_patiently(struct media *m, struct media_command *cmd) {
+    struct ring *commands = m->workers[media_worker_of(cmd->id)].commands;
+    for (int i = 0; i < RESUME_WAIT_MS && ring_room(commands) == 0; i++)
+        usleep(1000);
+    return push(m, cmd);
 }
 
 int media_open(struct media *m, const struct media_far *far, media_id *id) {
@@ -220,6 +240,86 @@ int media_open(struct media *m, const struct media_far *far, media_id *id) {
     else
         place->identity->calls++;
     return err;
+}
+
+int media_kept(struct media *m, media_id id, const struct media_leg_state *leg) {
+    struct media_command cmd = {.kind = MEDIA_CMD_KEPT,
+                                .id = id,
+                                .u.kept = {.near = leg->near, .rtcp = leg->rtcp, .record = leg->dtls.record.tx_seq}};
+    return leg->waits ? 0 : push(m, &cmd);
+}
+
+int media_tell_states(struct media *m, media_id id) {
+    return push_kind(m, id, MEDIA_CMD_TELL_STATES);
+}
+
+static unsigned worker_by_port(const struct media *m, uint16_t port) {
+    unsigned i = 0;
+    while (i < m->count && m->workers[i].port != port)
+        i++;
+    return i;
+}
+
+static struct media_identity *identity_of(const struct media *m, unsigned worker, const char *fingerprint) {
+    struct media_identity *i = m->identities[worker];
+    if (strcmp(dtls_identity_fingerprint(i->dtls), fingerprint) == 0)
+        return i;
+    for (i = m->loaded; i && strcmp(dtls_identity_fingerprint(i->dtls), fingerprint) != 0;)
+        i = i->next;
+    return i;
+}
+
+int media_resume(struct media *m, const struct media_resume *r, media_id *id, struct err_text *et) {
+    unsigned worker = worker_by_port(m, r->port);
+    slot_id slot;
+    if (worker == m->count)
+        return err_say(et, E_NOTFOUND, "no worker has the port %u any more", r->port);
+    struct media_identity *identity = identity_of(m, worker, r->fingerprint);
+    if (!identity)
+        return err_say(et, E_NOTFOUND, "the DTLS identity that its peers know is gone");
+    struct media_place *place = slots_alloc(m->slots[worker], &slot);
+    if (!place)
+        return err_say(et, E_FULL, "media.calls_max is reached");
+    *place = (struct media_place){worker, identity};
+    identity->calls++;
+    *id = make_id(worker, slot);
+    struct media_command cmd = {
+        .kind = MEDIA_CMD_RESUME, .id = *id, .u.resume = {.call = r->call, .far = r->far, .identity = identity->dtls}};
+    int err = push_patiently(m, &cmd);
+    return err == 0 ? 0 : err_say(et, err, "the worker does not listen");
+}
+
+int media_resume_near(struct media *m, media_id id, const struct media_leg_state *near) {
+    struct media_command cmd = {.kind = MEDIA_CMD_RESUME_NEAR, .id = id, .u.leg = *near};
+    return push_patiently(m, &cmd);
+}
+
+int media_identity_save(const struct media *m, unsigned worker, char **pem, size_t *len) {
+    return dtls_identity_pem(m->identities[worker]->dtls, pem, len);
+}
+
+int media_identity_load(struct media *m, const char *pem, size_t len, struct err_text *et) {
+    struct dtls_identity_params p = {.pem = pem, .pem_len = len, .srtp_profiles = m->identity.srtp_profiles};
+    struct media_identity *i = calloc(1, sizeof *i);
+    int err = i ? dtls_identity_make(&i->dtls, &p, et) : err_say(et, E_NOMEM, "out of memory");
+    if (err != 0) {
+        free(i);
+        return err;
+    }
+    i->current = true;
+    LL_PREPEND(m->loaded, i);
+    return 0;
+}
+
+void media_identities_settle(struct media *m, void (*gone)(const char *fingerprint, void *arg), void *arg) {
+    struct media_identity *i, *next;
+    LL_FOREACH_SAFE(m->loaded, i, next) {
+        i->current = false;
+        if (i->calls == 0 && gone)
+            gone(dtls_identity_fingerprint(i->dtls), arg);
+        free_identity(i);
+    }
+    m->loaded = NULL;
 }
 
 int media_far_restart(struct media *m, media_id id, const struct ice_lite *ice) {
@@ -256,11 +356,6 @@ int media_near_fingerprints(struct media *m, media_id id, const struct sdp_finge
     return push(m, &cmd);
 }
 
-static int push_kind(struct media *m, media_id id, enum media_command_kind kind) {
-    struct media_command cmd = {.kind = kind, .id = id};
-    return push(m, &cmd);
-}
-
 int media_gate(struct media *m, media_id id) {
     return push_kind(m, id, MEDIA_CMD_GATE);
 }
@@ -281,7 +376,7 @@ int media_data(struct media *m, media_id id, const uint8_t *p, size_t len) {
     struct media_command cmd = {.kind = MEDIA_CMD_DATA, .id = id};
     if (len == 0 || len > MEDIA_DATA_SEND_MAX_BYTES)
         return E_INVAL;
-    if (worker_of(id) < m->count && ring_room(m->workers[worker_of(id)].commands) <= COMMANDS_RESERVED)
+    if (media_worker_of(id) < m->count && ring_room(m->workers[media_worker_of(id)].commands) <= COMMANDS_RESERVED)
         return E_FULL;
     cmd.u.data.len = (uint16_t)len;
     memcpy(cmd.u.data.p, p, len);
@@ -293,9 +388,9 @@ int media_fd(const struct media *m) {
 }
 
 static void release(struct media *m, media_id id) {
-    const struct media_place *place = slots_get(m->slots[worker_of(id)], slot_of(id));
+    const struct media_place *place = slots_get(m->slots[media_worker_of(id)], slot_of(id));
     struct media_identity *identity = place ? place->identity : NULL;
-    slots_release(m->slots[worker_of(id)], slot_of(id));
+    slots_release(m->slots[media_worker_of(id)], slot_of(id));
     if (!identity)
         return;
     identity->calls--;

@@ -14,6 +14,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 #include "dtls/dtls_identity.h"
+#include "dtls/dtls_session.h"
 #include "dtls/ice_lite.h"
 #include "dtls/media_keys.h"
 #include "dtls/ringback.h"
@@ -41,6 +42,7 @@ struct media_config {
                                never */
     struct dtls_identity_params identity; /* of each worker; its strings must outlive the media plane */
     const struct ringback *ringback;      /* for calls that want it; NULL: none. Outlives the media plane */
+    bool keep; /* tell what calls need to go on after a crash: MEDIA_EV_LEG_STATE, MEDIA_EV_CALL_STATE */
 };
 
 /* Binds the ports, makes an identity per worker, starts the threads. Returns 0, or E_IO, E_INVAL, E_CRYPTO, E_NOMEM,
@@ -62,6 +64,7 @@ const char *media_call_fingerprint(const struct media *m, media_id id);
 const struct ringback *media_ringback(const struct media *m);
 /* The worker with the fewest calls. */
 unsigned media_pick_worker(const struct media *m);
+unsigned media_worker_of(media_id id);
 
 struct media_far {
     unsigned worker;
@@ -134,6 +137,43 @@ int media_close(struct media *m, media_id id);
 /* Ask for MEDIA_EV_STATS. */
 int media_stats(struct media *m, media_id id);
 
+/* What a call needs to go on in another process: struct media_call_state, and a struct media_leg_state for each leg.
+ * Both are told anew whenever something in them changes; the latest counts. A process that resumes a call sends on with
+ * nothing that this one may have sent with: SRTCP indices and DTLS sequence numbers go on above the ones that were
+ * reserved here (media_kept), and an SRTP packet gets the index that it would have got here, since that is its sender's
+ * (RFC 3711 3.3.1). */
+#define MEDIA_RESERVED (1U << 20) /* indices and sequence numbers, of each leg: hours of them */
+
+struct media_leg_state {
+    bool near, waits;        /* as in media_near */
+    unsigned number;         /* of a near leg, as in media_near */
+    struct ice_lite ice;     /* with the selected address */
+    bool plain, dtls_client; /* as in media_far */
+    struct addr offered;     /* as in media_far */
+    struct sdp_fingerprint fingerprints[SDP_FINGERPRINTS_MAX];
+    size_t fingerprint_count;
+    bool dtls_up;
+    struct media_keys keys;         /* profile NONE: none, or erased */
+    struct dtls_session_state dtls; /* record.cipher 0: none */
+    uint32_t rtcp;                  /* the first SRTCP index to send with */
+};
+
+/* One direction. */
+struct media_flow_state {
+    struct rtp_streams rx; /* what comes in */
+    /* Its roll-over counter less that of what goes out; MEDIA_ROC_NONE: nothing went out yet. */
+    uint32_t roc_offset[RTP_STREAMS_MAX];
+};
+#define MEDIA_ROC_NONE UINT32_MAX
+
+struct media_call_state {
+    enum media_mode mode;
+    bool gate, keys_told, keys_taken, told_to_near, told_to_far;
+    bool ringback, ringback_sent;
+    uint8_t ringback_pt;
+    struct media_flow_state from_far, from_near;
+};
+
 enum media_event_kind {
     MEDIA_EV_FAR_ICE,       /* the caller's path is nominated, for the first time or another: u.path */
     MEDIA_EV_FAR_ADDRESS,   /* a caller without ICE has proved its address: u.path */
@@ -148,6 +188,8 @@ enum media_event_kind {
     MEDIA_EV_PEER_CLOSED,   /* close_notify: u.near says which leg */
     MEDIA_EV_FAILED,        /* u.failed: a leg cannot go on */
     MEDIA_EV_STATS,         /* u.stats */
+    MEDIA_EV_LEG_STATE,     /* u.leg; with media_config.keep. The receiver wipes the event */
+    MEDIA_EV_CALL_STATE,    /* u.call; likewise */
     MEDIA_EV_CLOSED         /* after media_close: the id is gone; u.stats has the final figures */
 };
 
@@ -184,8 +226,38 @@ struct media_event {
             int alert; /* that the peer sent (dtls_alert_name); -1: none */
         } failed;
         struct media_call_stats stats;
+        struct media_leg_state leg;
+        struct media_call_state call;
     } u;
 };
+
+/* This state of a leg is where a crash cannot reach it: what it reserved may be used. Returns 0, E_NOTFOUND, E_FULL. */
+int media_kept(struct media *m, media_id id, const struct media_leg_state *leg);
+/* Tell all states of the call again. */
+int media_tell_states(struct media *m, media_id id);
+
+/* Open a call again that another process had: on the worker with this port, with the identity of this fingerprint
+ * (media_fingerprint, or one that media_identity_load brought). Returns 0 and the id, or E_NOTFOUND with a sentence
+ * when there is no such port or identity, E_FULL. */
+struct media_resume {
+    uint16_t port;
+    const char *fingerprint;
+    struct media_call_state call;
+    struct media_leg_state far;
+};
+int media_resume(struct media *m, const struct media_resume *r, media_id *id, struct err_text *et);
+/* Then its near leg, and those that wait. Returns 0, E_NOTFOUND, E_FULL. */
+int media_resume_near(struct media *m, media_id id, const struct media_leg_state *near);
+
+/* The present identity of a worker, key and certificate in PEM. *pem: secret_free it, *len bytes. Returns 0, E_NOMEM,
+ * E_CRYPTO. */
+int media_identity_save(const struct media *m, unsigned worker, char **pem, size_t *len);
+/* One that was saved, for calls that are resumed. Returns 0, or E_CRYPTO, E_INVAL, E_NOMEM with a sentence. */
+int media_identity_load(struct media *m, const char *pem, size_t len, struct err_text *et);
+/* All calls are resumed: identities that none of them has go, by their fingerprints; the others go with their last
+ * call.
+ */
+void media_identities_settle(struct media *m, void (*gone)(const char *fingerprint, void *arg), void *arg);
 
 /* Readable when events wait; poll it on the loop. */
 int media_fd(const struct media *m);

@@ -4,6 +4,7 @@
 #include "dtls/media_call_priv.h"
 #include "dtls/media_plain.h"
 #include "dtls/media_ringback.h"
+#include "dtls/srtcp.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -72,16 +73,16 @@ static void handshake_over(struct media_leg *leg) {
     leg->handshaking = false;
 }
 
-/* TRANSFER: the keys go to the phone as soon as there are any. */
-static void tell_keys(struct media_call *c) {
+void media_call_tell_keys(struct media_call *c) {
     if (c->mode != MEDIA_MODE_TRANSFER || c->keys_told || !c->far.dtls_up)
         return;
     struct media_event ev = event_of(c, MEDIA_EV_KEYS);
     ev.u.keys.keys = c->far.keys;
-    ev.u.keys.rx = c->streams;
+    ev.u.keys.rx = c->from_far.s.rx;
     c->keys_told = true;
     media_worker_emit(c->worker, &ev);
     secret_wipe(&ev, sizeof ev);
+    media_tell_call(c);
 }
 
 void media_leg_tell_path(const struct media_leg *leg, enum media_event_kind kind, bool waited) {
@@ -107,7 +108,7 @@ static void on_dtls_connected(const struct media_keys *keys, void *arg) {
     leg->dtls_up = true;
     ev.u.profile = keys->profile;
     media_worker_emit(c->worker, &ev);
-    tell_keys(c);
+    media_call_tell_keys(c);
     media_relay_prepare(c);
     media_relay_flush(c);
     media_ringback_start(c);
@@ -130,7 +131,7 @@ static void on_dtls_closed(int err, void *arg) {
     leg->dtls_err = err;
 }
 
-static const struct dtls_ops dtls_ops = {on_dtls_send, on_dtls_connected, on_dtls_data, on_dtls_closed};
+const struct dtls_ops media_dtls_ops = {on_dtls_send, on_dtls_connected, on_dtls_data, on_dtls_closed};
 
 static void peer_closed(struct media_leg *leg) {
     struct media_event ev = event_of(leg->call, MEDIA_EV_PEER_CLOSED);
@@ -169,14 +170,14 @@ static uint32_t rtt_ms(const struct media_leg *leg) {
     return passed_ms ? (uint32_t)passed_ms : 1;
 }
 
-static void start_dtls(struct media_leg *leg) {
+void media_leg_start_dtls(struct media_leg *leg) {
     struct media_worker *w = leg->call->worker;
     struct dtls_params params = {.client = leg->dtls_client,
                                  .fingerprints = leg->fingerprints,
                                  .fingerprint_count = leg->fingerprint_count,
                                  .rtt_ms = rtt_ms(leg),
                                  .unheard_max = leg->plain ? UNHEARD_MAX : 0};
-    if (dtls_session_new(&leg->dtls, leg->call->identity, &params, &dtls_ops, leg) != 0) {
+    if (dtls_session_new(&leg->dtls, leg->call->identity, &params, &media_dtls_ops, leg) != 0) {
         media_call_fail(leg, E_NOMEM);
         return;
     }
@@ -211,9 +212,12 @@ void media_call_dtls(struct media_leg *leg, const uint8_t *p, size_t len) {
         return;
     }
     if (wants_dtls(leg) && !leg->dtls_client)
-        start_dtls(leg);
+        media_leg_start_dtls(leg);
     if (leg->dtls) {
+        bool was_up = leg->dtls_up;
         dtls_session_input(leg->dtls, p, len, c->worker->now_ms);
+        if (leg->dtls_up && !was_up)
+            media_tell_leg(leg);
         settle_dtls(leg);
     } else if (leg->dtls_up && p[0] == DTLS_ALERT && !leg->alert_ms) {
         /* The keys were handed over and ours are erased: this alert cannot be read. It may be forged, so the call ends
@@ -234,8 +238,9 @@ void media_call_rtp(struct media_leg *leg, uint8_t *p, size_t len) {
 
 void media_leg_selected(struct media_leg *leg) {
     media_leg_tell_path(leg, leg->is_near ? MEDIA_EV_NEAR_ICE : MEDIA_EV_FAR_ICE, false);
+    media_tell_leg(leg);
     if (wants_dtls(leg) && leg->dtls_client)
-        start_dtls(leg);
+        media_leg_start_dtls(leg);
     media_relay_flush(leg->call);
     settle_dtls(leg);
 }
@@ -246,6 +251,8 @@ void media_leg_open(struct media_leg *leg, const struct ice_lite *ice, bool is_n
     leg->is_near = is_near;
     leg->open = true;
     leg->seen_ms = leg->call->worker->now_ms;
+    leg->rtcp_next = 1;
+    leg->rtcp_limit = leg->call->worker->keep ? 1 + MEDIA_RESERVED : SRTCP_INDEX_MAX;
     media_ice_open(leg, ice);
 }
 
@@ -266,7 +273,7 @@ void media_leg_close(struct media_leg *leg) {
 void media_leg_adopt(struct media_leg *leg, struct dtls_session *dtls, const struct addr *src,
                      const struct media_keys *keys) {
     leg->dtls = dtls;
-    dtls_session_move(dtls, &dtls_ops, leg);
+    dtls_session_move(dtls, &media_dtls_ops, leg);
     leg->ice.selected = *src;
     leg->seen_ms = leg->call->worker->now_ms;
     on_dtls_connected(keys, leg);
@@ -274,10 +281,10 @@ void media_leg_adopt(struct media_leg *leg, struct dtls_session *dtls, const str
 
 /* Who has no ICE is waited for, or called. Until the handshake is done its address is nobody's, so that an offer can
  * take no address away from another call. */
-static void plain_open(struct media_leg *leg, const struct media_far *far) {
+void media_leg_plain(struct media_leg *leg, const struct addr *offered) {
     struct media_worker *w = leg->call->worker;
     leg->plain = true;
-    leg->offered = far->offered;
+    leg->offered = *offered;
     if (w->maps_v4)
         addr_map(&leg->offered);
     media_plain_wait(leg);
@@ -288,32 +295,41 @@ static void plain_open(struct media_leg *leg, const struct media_far *far) {
         return;
     }
     leg->ice.selected = leg->offered;
-    start_dtls(leg);
+    media_leg_start_dtls(leg);
 }
 
-static void call_open(struct media_worker *w, media_id id, const struct media_far *far,
-                      struct dtls_identity *identity) {
+struct media_call *media_call_new(struct media_worker *w, media_id id, struct dtls_identity *identity) {
     struct media_call *c = calloc(1, sizeof *c);
     struct media_event failed = {.kind = MEDIA_EV_FAILED, .id = id, .u.failed = {.err = E_NOMEM}};
     if (!c) {
         media_worker_emit(w, &failed);
-        return;
+        return NULL;
     }
     c->worker = w;
     c->id = id;
     c->far.call = c->near.call = c;
+    c->identity = identity;
+    w->calls[slot_of(id)] = c;
+    w->calls_open++;
+    worker_count(&w->n.calls, 1);
+    return c;
+}
+
+static void call_open(struct media_worker *w, media_id id, const struct media_far *far,
+                      struct dtls_identity *identity) {
+    struct media_call *c = media_call_new(w, id, identity);
+    if (!c)
+        return;
     media_leg_open(&c->far, &far->ice, false);
     c->far.dtls_client = far->dtls_client;
     memcpy(c->far.fingerprints, far->fingerprints, sizeof c->far.fingerprints);
     c->far.fingerprint_count = far->fingerprint_count;
-    c->identity = identity;
-    if (far->plain)
-        plain_open(&c->far, far);
     c->ringback = far->ringback;
     c->ringback_pt = far->ringback_pt;
-    w->calls[slot_of(id)] = c;
-    w->calls_open++;
-    worker_count(&w->n.calls, 1);
+    if (far->plain)
+        media_leg_plain(&c->far, &far->offered);
+    media_tell_leg(&c->far);
+    media_tell_call(c);
 }
 
 static void call_close(struct media_call *c) {
@@ -347,7 +363,9 @@ static void near_open(struct media_call *c, const struct media_near *near) {
     c->near.dtls_client = near->dtls_client;
     memcpy(c->near.fingerprints, near->fingerprints, sizeof c->near.fingerprints);
     c->near.fingerprint_count = near->fingerprint_count;
-    tell_keys(c);
+    media_tell_leg(&c->near);
+    media_tell_call(c);
+    media_call_tell_keys(c);
     media_relay_prepare(c);
 }
 
@@ -358,8 +376,9 @@ static void near_fingerprints(struct media_call *c, const struct media_command *
     memcpy(leg->fingerprints, cmd->u.fingerprints.fp, sizeof leg->fingerprints);
     leg->fingerprint_count = cmd->u.fingerprints.count;
     leg->dtls_client = cmd->u.fingerprints.dtls_client;
+    media_tell_leg(leg);
     if (wants_dtls(leg) && (leg->dtls_client ? addr_is_set(&leg->ice.selected) : leg->parked_count > 0))
-        start_dtls(leg);
+        media_leg_start_dtls(leg);
     if (leg->dtls)
         unpark(leg);
     settle_dtls(leg);
@@ -371,6 +390,8 @@ static void keys_taken(struct media_call *c) {
     c->keys_taken = true;
     media_keys_wipe(&c->far.keys);
     c->far.dtls = dtls_session_forget(c->far.dtls); /* its keys and secrets go with it */
+    media_tell_leg(&c->far);
+    media_tell_call(c);
     media_relay_flush(c);
 }
 
@@ -380,7 +401,7 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
         call_open(w, cmd->id, &cmd->u.open.far, cmd->u.open.identity);
         return;
     }
-    if (!c)
+    if (!c && cmd->kind != MEDIA_CMD_RESUME)
         return;
     switch (cmd->kind) {
     case MEDIA_CMD_FAR_RESTART:
@@ -406,6 +427,7 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
         c->gate = true;
         media_ringback_stop(c);
         media_relay_prepare(c);
+        media_tell_call(c);
         break;
     case MEDIA_CMD_KEYS_TAKEN:
         keys_taken(c);
@@ -424,6 +446,7 @@ void media_call_command(struct media_worker *w, const struct media_command *cmd)
         call_close(c);
         break;
     default:
+        media_resume_command(w, cmd);
         break;
     }
 }
@@ -445,6 +468,7 @@ static void sweep_leg(struct media_leg *leg) {
         leg->alert_ms = 0;
         peer_closed(leg);
     }
+    media_leg_reserve(leg);
     if (leg->plain ? is_silent(leg) : addr_is_set(&leg->ice.selected) && now_ms - leg->seen_ms > LEG_CONSENT_MS)
         media_call_fail(leg, E_TIMEOUT);
 }
@@ -463,6 +487,8 @@ void media_call_sweep(struct media_worker *w, uint64_t since_ms) {
         if (c) {
             sweep_leg(&c->far);
             sweep_leg(&c->near);
+            if (c->untold)
+                media_tell_call(c);
         }
     }
 }

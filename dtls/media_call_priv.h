@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The structs of a media call, shared by media_call.c (life, DTLS), media_ice.c (checks, addresses) and
- * media_relay.c (packets). */
+/* The structs of a media call, shared by media_call.c (life, DTLS), media_ice.c (checks, addresses), media_relay.c
+ * (packets) and media_resume.c (what outlives the process). */
 #ifndef DTLS_MEDIA_CALL_PRIV_H
 #define DTLS_MEDIA_CALL_PRIV_H
 
@@ -45,8 +45,19 @@ struct media_leg {
     unsigned parked_count;
     struct media_keys keys; /* profile NONE: none, or erased */
     struct rtp_crypt *crypt;
-    struct media_leg *next, *prev; /* with handshaking: the worker's list */
-    struct media_leg *next_phone;  /* in media_call.phones */
+    uint32_t rtcp_next, rtcp_limit; /* of crypt, when it is made; the limit holds also afterwards */
+    uint64_t record_limit;          /* of dtls; 0: none was set */
+    bool reserving;                 /* more of both was asked for */
+    struct media_leg *next, *prev;  /* with handshaking: the worker's list */
+    struct media_leg *next_phone;   /* in media_call.phones */
+};
+
+/* What comes in on one leg, and goes out on the other. */
+struct media_flow {
+    struct media_flow_state s;
+    /* by place in s.rx: */
+    bool in_step[RTP_STREAMS_MAX];      /* both SRTP contexts have seen it */
+    uint16_t told_seq[RTP_STREAMS_MAX]; /* in the latest state */
 };
 
 struct held {
@@ -64,9 +75,9 @@ struct media_call {
     struct dtls_identity *identity;
     uint64_t gate_ms;
     bool gate, keys_told, keys_taken, told_to_near, told_to_far, failed;
-    bool counters_set;          /* far.crypt knows the roll-over counters of `streams` */
-    struct rtp_streams streams; /* what the caller sends */
-    struct held *held;          /* HOLD_PKTS_MAX of them, or NULL */
+    bool resumed, untold; /* untold: the latest state is behind */
+    struct media_flow from_far, from_near;
+    struct held *held; /* HOLD_PKTS_MAX of them, or NULL */
     unsigned held_count;
     bool ringback, ringback_sent; /* wanted; the far keys have protected some of it */
     uint8_t ringback_pt;
@@ -87,7 +98,14 @@ struct media_call *media_call_find(const struct media_worker *w, media_id id);
 void media_leg_adopt(struct media_leg *leg, struct dtls_session *dtls, const struct addr *src,
                      const struct media_keys *keys);
 
-/* media_call.c: a leg's life */
+/* media_call.c: a call's and a leg's life */
+struct media_call *media_call_new(struct media_worker *w, media_id id, struct dtls_identity *identity);
+extern const struct dtls_ops media_dtls_ops; /* their argument is the leg */
+/* A caller without ICE: wait for it, or call it. */
+void media_leg_plain(struct media_leg *leg, const struct addr *offered);
+void media_leg_start_dtls(struct media_leg *leg);
+/* TRANSFER: the keys go to the phone as soon as there are any. */
+void media_call_tell_keys(struct media_call *c);
 void media_leg_open(struct media_leg *leg, const struct ice_lite *ice, bool is_near);
 void media_leg_close(struct media_leg *leg);
 /* ICE has a new pair: DTLS and what waits may go. */
@@ -98,6 +116,8 @@ void media_leg_tell_path(const struct media_leg *leg, enum media_event_kind kind
 /* media_ice.c: the user fragments and addresses that a leg is known by, in the worker's tables */
 void media_ice_open(struct media_leg *leg, const struct ice_lite *ice);
 void media_ice_close(struct media_leg *leg);
+/* An ICE restart is under way: the fragment before, which leg->ice has, is good as well. */
+void media_ice_old(struct media_leg *leg);
 /* The peer's ICE restart. The fragment before is good until the first check with the new one. */
 void media_ice_restart(struct media_leg *leg, const struct ice_lite *next);
 /* An authenticated check came from src: packets from there belong to this leg. */
@@ -105,9 +125,18 @@ void media_leg_vouch(struct media_leg *leg, const struct addr *src);
 
 /* media_waiting.c */
 void media_waiting_open(struct media_call *c, const struct media_near *near);
+/* An empty leg in media_call.phones; NULL: no memory. */
+struct media_leg *media_waiting_new(struct media_call *c, unsigned number);
 void media_waiting_choose(struct media_call *c, unsigned number);
 void media_waiting_drop(struct media_call *c, unsigned number);
 void media_waiting_drop_all(struct media_call *c);
+
+/* media_resume.c: with media_config.keep, tell what has changed */
+void media_tell_leg(struct media_leg *leg);
+void media_tell_call(struct media_call *c);
+/* What is reserved of this leg goes to its end: reserve more. */
+void media_leg_reserve(struct media_leg *leg);
+void media_resume_command(struct media_worker *w, const struct media_command *cmd);
 
 /* media_relay.c */
 void media_relay_rtp(struct media_leg *from, uint8_t *p, size_t len);

@@ -69,6 +69,10 @@ void media_ice_close(struct media_leg *leg) {
     forget_ufrag(w, &leg->old_ufrag);
 }
 
+void media_ice_old(struct media_leg *leg) {
+    add_ufrag(leg, &leg->old_ufrag, leg->ice.old_ufrag);
+}
+
 void media_ice_restart(struct media_leg *leg, const struct ice_lite *next) {
     if (leg->plain)
         return;
@@ -77,6 +81,7 @@ void media_ice_restart(struct media_leg *leg, const struct ice_lite *next) {
         add_ufrag(leg, &leg->old_ufrag, leg->ice.ufrag);
     ice_lite_restart(&leg->ice, next);
     add_ufrag(leg, &leg->ufrag, leg->ice.ufrag);
+    media_tell_leg(leg);
 }
 
 void media_call_stun(struct media_worker *w, const uint8_t *p, size_t len, const struct addr *src) {

@@ -168,6 +168,9 @@ static void settle(struct stranger *s) {
         worker_count(&s->worker->n.dtls_failed, 1);
     if (leg && s->err == E_AUTH)
         media_call_fail(leg, E_AUTH);
+    struct media_call *c = s->dtls ? NULL : media_call_find(s->worker, s->call);
+    if (c) /* it is this call's caller */
+        media_tell_leg(&c->far);
     stranger_gone(s);
 }
 

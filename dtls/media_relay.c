@@ -7,6 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* So often a stream's sequence number is told for going on after a crash. As many may pass between that and the first
+ * packet afterwards before the roll-over counter becomes a guess. */
+#define TELL_EVERY_PKTS 0x4000
+
+static void prepare_leg(struct media_leg *leg) {
+    if (leg->crypt || leg->keys.profile == MEDIA_PROFILE_NONE || leg->call->failed)
+        return;
+    if (rtp_crypt_new(&leg->crypt, &leg->keys) != 0)
+        media_call_fail(leg, E_CRYPTO);
+    else
+        rtp_crypt_set_rtcp(leg->crypt, leg->rtcp_next, leg->rtcp_limit);
+}
+
 void media_relay_prepare(struct media_call *c) {
     if (c->mode == MEDIA_MODE_NONE)
         return;
@@ -15,20 +28,8 @@ void media_relay_prepare(struct media_call *c) {
         assert(!c->far.crypt);
         return;
     }
-    if (!c->far.crypt && c->far.keys.profile != MEDIA_PROFILE_NONE && rtp_crypt_new(&c->far.crypt, &c->far.keys) != 0) {
-        media_call_fail(&c->far, E_CRYPTO);
-        return;
-    }
-    /* Until the gate, packets are followed and not unprotected: the counters may still go on. */
-    if (c->far.crypt && c->gate && !c->counters_set) {
-        c->counters_set = true;
-        for (size_t i = 0; i < c->streams.count; i++)
-            if (c->streams.s[i].roc > 0)
-                rtp_crypt_set_rx_roc(c->far.crypt, &c->far.keys, c->streams.s[i].ssrc, c->streams.s[i].roc);
-    }
-    if (!c->near.crypt && c->near.keys.profile != MEDIA_PROFILE_NONE &&
-        rtp_crypt_new(&c->near.crypt, &c->near.keys) != 0)
-        media_call_fail(&c->near, E_CRYPTO);
+    prepare_leg(&c->far);
+    prepare_leg(&c->near);
 }
 
 static bool near_ready(const struct media_call *c) {
@@ -37,14 +38,76 @@ static bool near_ready(const struct media_call *c) {
     return c->mode == MEDIA_MODE_TRANSFER ? c->keys_taken : c->near.crypt && c->far.crypt;
 }
 
+/* One packet that came in. What a state says of its stream is true for half the circle of sequence numbers, so it is
+ * told again long before. Returns the stream's place, -1: of too many. */
+static int follow(struct media_call *c, struct media_flow *f, uint32_t ssrc, uint16_t seq) {
+    size_t before = f->s.rx.count;
+    rtp_streams_note(&f->s.rx, ssrc, seq);
+    int i = rtp_streams_find(&f->s.rx, ssrc);
+    if (i < 0)
+        return i;
+    if (f->s.rx.count != before)
+        f->s.roc_offset[i] = MEDIA_ROC_NONE;
+    if (f->s.rx.count != before || (uint16_t)(f->s.rx.s[i].seq - f->told_seq[i]) >= TELL_EVERY_PKTS) {
+        f->told_seq[i] = f->s.rx.s[i].seq;
+        c->untold = true; /* by the sweep, so that a peer that jumps about does not make a state of every packet */
+    }
+    return i;
+}
+
+/* Before the first packet of a stream that was seen elsewhere: by its headers alone, or by another process. What its
+ * roll-over counter is, a packet does not say (RFC 3711 3.3.1). */
+static int set_counters(struct media_flow *f, int i, struct media_leg *from, struct media_leg *to, uint16_t seq) {
+    const struct rtp_stream *s = &f->s.rx.s[i];
+    uint32_t roc = rtp_stream_roc(s, seq), offset = f->s.roc_offset[i];
+    int err = roc ? rtp_crypt_set_rx_roc(from->crypt, &from->keys, s->ssrc, roc) : 0;
+    if (err == 0 && offset != MEDIA_ROC_NONE && roc > offset)
+        err = rtp_crypt_set_tx_roc(to->crypt, &to->keys, s->ssrc, roc - offset);
+    return err;
+}
+
+/* It is authentic, and goes out. */
+static void in_step(struct media_call *c, struct media_flow *f, uint32_t ssrc, uint16_t seq) {
+    int i = follow(c, f, ssrc, seq);
+    if (i < 0 || f->in_step[i])
+        return;
+    f->in_step[i] = true;
+    if (f->s.roc_offset[i] != MEDIA_ROC_NONE)
+        return;
+    f->s.roc_offset[i] = rtp_stream_roc(&f->s.rx.s[i], seq);
+    c->untold = true;
+}
+
+static int recrypt_rtp(struct media_call *c, struct media_leg *from, struct media_leg *to, uint8_t *p, size_t *len) {
+    struct media_flow *f = from->is_near ? &c->from_near : &c->from_far;
+    uint32_t ssrc = rtp_ssrc(p);
+    uint16_t seq = rtp_seq(p);
+    int i = rtp_streams_find(&f->s.rx, ssrc), err = 0;
+    /* It may be one that the process before could not follow either, and then nobody knows its counter. */
+    if (i < 0 && c->resumed && f->s.rx.count == RTP_STREAMS_MAX)
+        return E_FULL;
+    if (i >= 0 && !f->in_step[i])
+        err = set_counters(f, i, from, to, seq);
+    if (err == 0)
+        err = rtp_crypt_unprotect(from->crypt, p, len, false);
+    if (err != 0)
+        return err;
+    in_step(c, f, ssrc, seq);
+    return rtp_crypt_protect(to->crypt, p, len, false);
+}
+
 /* Open one leg's packet and close it for the other; in TRANSFER it is already what the other side reads. */
 static int recrypt(struct media_call *c, struct media_leg *from, struct media_leg *to, uint8_t *p, size_t *len) {
-    bool rtcp = rtp_is_rtcp(p, *len);
     if (c->mode == MEDIA_MODE_TRANSFER)
         return 0;
-    int err = rtp_crypt_unprotect(from->crypt, p, len, rtcp);
-    if (err == 0)
-        err = rtp_crypt_protect(to->crypt, p, len, rtcp);
+    int err;
+    if (rtp_is_rtcp(p, *len)) {
+        err = rtp_crypt_unprotect(from->crypt, p, len, true);
+        if (err == 0)
+            err = rtp_crypt_protect(to->crypt, p, len, true);
+    } else {
+        err = recrypt_rtp(c, from, to, p, len);
+    }
     if (err != 0)
         worker_count(&c->worker->n.auth_failed_pkts, 1);
     return err;
@@ -99,11 +162,18 @@ void media_relay_flush(struct media_call *c) {
     c->held_count = 0;
 }
 
+/* Until its packets are opened, by their headers alone: so that the counter can be handed over, or is known later. */
+static void note_unread(struct media_call *c, uint32_t ssrc, uint16_t seq) {
+    int i = rtp_streams_find(&c->from_far.s.rx, ssrc);
+    if (i < 0 || !c->from_far.in_step[i])
+        follow(c, &c->from_far, ssrc, seq);
+}
+
 static void from_far(struct media_call *c, uint8_t *p, size_t len) {
     c->stats.far_rx_pkts++;
     c->stats.far_rx_bytes += len;
-    if (!rtp_is_rtcp(p, len) && !c->counters_set && !c->keys_taken)
-        rtp_streams_note(&c->streams, rtp_ssrc(p), rtp_seq(p));
+    if (!rtp_is_rtcp(p, len) && !c->keys_taken)
+        note_unread(c, rtp_ssrc(p), rtp_seq(p));
     if (!c->gate)
         c->stats.discarded_pkts++;
     else if (near_ready(c))
@@ -115,11 +185,14 @@ static void from_far(struct media_call *c, uint8_t *p, size_t len) {
 /* A phone that speaks before its answer is not heard; but what it sends is looked at, because its sequence numbers may
  * begin anew in between (RFC 3711 3.3.1). */
 static void unheard(struct media_leg *leg, uint8_t *p, size_t len) {
+    bool rtcp = rtp_is_rtcp(p, len);
+    uint32_t ssrc = rtp_ssrc(p);
+    uint16_t seq = rtp_seq(p);
     leg->call->stats.dropped_pkts++;
     if (leg->unchosen && !leg->crypt)
         rtp_crypt_new(&leg->crypt, &leg->keys); /* out of memory: media_relay_prepare tries again */
-    if (leg->crypt)
-        rtp_crypt_unprotect(leg->crypt, p, &len, rtp_is_rtcp(p, len));
+    if (leg->crypt && rtp_crypt_unprotect(leg->crypt, p, &len, rtcp) == 0 && !rtcp)
+        follow(leg->call, &leg->call->from_near, ssrc, seq);
 }
 
 static void from_near(struct media_call *c, uint8_t *p, size_t len) {

@@ -31,17 +31,25 @@ void media_waiting_drop_all(struct media_call *c) {
         drop(c, c->phones);
 }
 
-void media_waiting_open(struct media_call *c, const struct media_near *near) {
-    media_waiting_drop(c, near->number);
+struct media_leg *media_waiting_new(struct media_call *c, unsigned number) {
+    media_waiting_drop(c, number);
     struct media_leg *leg = calloc(1, sizeof *leg);
+    if (!leg)
+        return NULL;
+    leg->call = c;
+    LL_PREPEND2(c->phones, leg, next_phone);
+    return leg;
+}
+
+void media_waiting_open(struct media_call *c, const struct media_near *near) {
+    struct media_leg *leg = media_waiting_new(c, near->number);
     if (!leg) /* choosing it will fail */
         return;
-    leg->call = c;
     media_leg_open(leg, &near->ice, true);
     leg->unchosen = true;
     leg->number = near->number;
     leg->keys = near->keys;
-    LL_PREPEND2(c->phones, leg, next_phone);
+    media_tell_leg(leg);
 }
 
 /* The hash tables point into a leg, so it cannot be copied: it leaves them and comes back as the near leg. */
@@ -61,7 +69,10 @@ static void move_to_near(struct media_leg *from) {
         for (unsigned i = 0; i < was.source_count; i++)
             media_leg_vouch(to, &was.sources[i].addr);
     }
+    to->rtcp_next = was.rtcp_next;
+    to->rtcp_limit = was.rtcp_limit;
     secret_wipe(&was, sizeof was);
+    media_tell_leg(to);
 }
 
 void media_waiting_choose(struct media_call *c, unsigned number) {
@@ -75,6 +86,7 @@ void media_waiting_choose(struct media_call *c, unsigned number) {
     c->mode = MEDIA_MODE_SEALED;
     move_to_near(chosen);
     media_waiting_drop_all(c);
+    media_tell_call(c);
     media_relay_prepare(c);
     media_relay_flush(c);
     if (addr_is_set(&c->near.ice.selected))

@@ -333,6 +333,7 @@ int media_worker_start(struct media_worker *w, const struct media_config *cfg, u
     w->calls_max = cfg->calls_max;
     w->hold_ms = cfg->hold_ms;
     w->inactivity_ms = cfg->inactivity_ms;
+    w->keep = cfg->keep;
     w->ringback = cfg->ringback;
     int err = open_socket(w, cfg->address, port, et);
     if (err == 0)

@@ -29,6 +29,10 @@ enum media_command_kind {
     MEDIA_CMD_DATA,
     MEDIA_CMD_CLOSE,
     MEDIA_CMD_STATS,
+    MEDIA_CMD_RESUME,
+    MEDIA_CMD_RESUME_NEAR,
+    MEDIA_CMD_KEPT,
+    MEDIA_CMD_TELL_STATES,
     MEDIA_CMD_STOP
 };
 
@@ -40,6 +44,17 @@ struct media_command {
             struct media_far far;
             struct dtls_identity *identity; /* the loop keeps it for as long as the call is there */
         } open;
+        struct {
+            struct media_call_state call;
+            struct media_leg_state far;
+            struct dtls_identity *identity; /* likewise */
+        } resume;
+        struct media_leg_state leg;
+        struct {
+            bool near;
+            uint32_t rtcp;
+            uint64_t record;
+        } kept;
         struct ice_lite ice;
         struct media_near near;
         unsigned number;
@@ -88,6 +103,7 @@ struct media_worker {
     int fd;
     uint16_t port;
     bool maps_v4; /* an IPv6 socket: IPv4 addresses are mapped ones */
+    bool keep;
     unsigned calls_max, hold_ms, inactivity_ms;
     const struct ringback *ringback; /* NULL: none */
     struct ring *commands;           /* loop pushes, worker pops */

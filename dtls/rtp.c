@@ -22,19 +22,26 @@ uint16_t rtp_seq(const uint8_t *p) {
     return (uint16_t)(p[2] << 8 | p[3]);
 }
 
+int rtp_streams_find(const struct rtp_streams *t, uint32_t ssrc) {
+    for (size_t i = 0; i < t->count; i++)
+        if (t->s[i].ssrc == ssrc)
+            return (int)i;
+    return -1;
+}
+
+uint32_t rtp_stream_roc(const struct rtp_stream *s, uint16_t seq) {
+    bool newer = (uint16_t)(seq - s->seq) < 0x8000;
+    if (newer)
+        return seq < s->seq ? s->roc + 1 : s->roc;
+    return seq > s->seq && s->roc > 0 ? s->roc - 1 : s->roc;
+}
+
 void rtp_streams_note(struct rtp_streams *t, uint32_t ssrc, uint16_t seq) {
-    for (size_t i = 0; i < t->count; i++) {
-        struct rtp_stream *s = &t->s[i];
-        if (s->ssrc != ssrc)
-            continue;
-        /* A step of less than half the circle forward is newer; passing zero on the way counts one roll-over. */
-        if ((uint16_t)(seq - s->seq) < 0x8000) {
-            if (seq < s->seq)
-                s->roc++;
-            s->seq = seq;
-        }
-        return;
-    }
-    if (t->count < RTP_STREAMS_MAX)
+    int i = rtp_streams_find(t, ssrc);
+    if (i >= 0 && (uint16_t)(seq - t->s[i].seq) < 0x8000) {
+        t->s[i].roc = rtp_stream_roc(&t->s[i], seq);
+        t->s[i].seq = seq;
+    } else if (i < 0 && t->count < RTP_STREAMS_MAX) {
         t->s[t->count++] = (struct rtp_stream){.ssrc = ssrc, .roc = 0, .seq = seq};
+    }
 }

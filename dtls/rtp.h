@@ -30,5 +30,9 @@ struct rtp_streams {
 
 /* Follow one RTP packet. A packet of a 17th SSRC is not followed. */
 void rtp_streams_note(struct rtp_streams *t, uint32_t ssrc, uint16_t seq);
+/* Its place in t->s; -1: not followed. */
+int rtp_streams_find(const struct rtp_streams *t, uint32_t ssrc);
+/* The roll-over counter of a packet that is less than half the circle of sequence numbers away, before or after. */
+uint32_t rtp_stream_roc(const struct rtp_stream *s, uint16_t seq);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/secret.h"
 #include "dtls/rtp_cipher.h"
+#include "dtls/srtcp.h"
 
 #include <pthread.h>
 #include <srtp2/srtp.h>
@@ -11,8 +12,11 @@
 
 #define REPLAY_WINDOW_PKTS 1024 /* video bursts reorder further than libsrtp's default of 128 */
 
+_Static_assert(SRTCP_TRAILER_BYTES <= RTP_CRYPT_TRAILER_BYTES, "room for what srtcp_protect adds");
+
 struct rtp_crypt {
     srtp_t rx, tx;
+    struct srtcp rtcp; /* that is sent */
 };
 
 /* libsrtp's own start and end are process-wide and not counted. */
@@ -90,6 +94,8 @@ int rtp_crypt_new(struct rtp_crypt **cp, const struct media_keys *keys) {
     int err = make(&c->rx, keys->profile, keys->rx, ssrc_any_inbound);
     if (err == 0)
         err = make(&c->tx, keys->profile, keys->tx, ssrc_any_outbound);
+    if (err == 0)
+        err = srtcp_init(&c->rtcp, keys->profile, keys->tx);
     if (err != 0) {
         rtp_crypt_free(c);
         return err;
@@ -98,20 +104,37 @@ int rtp_crypt_new(struct rtp_crypt **cp, const struct media_keys *keys) {
     return 0;
 }
 
-int rtp_crypt_set_rx_roc(struct rtp_crypt *c, const struct media_keys *keys, uint32_t ssrc, uint32_t roc) {
+/* libsrtp makes a stream from its template at the first packet; a counter can only be set on one that is there. */
+static int set_roc(srtp_t session, enum media_profile profile, const uint8_t *master, uint32_t ssrc, uint32_t roc) {
     srtp_policy_t policy;
     uint8_t key[MEDIA_MASTER_MAX_BYTES];
-    srtp_err_status_t status = srtp_err_status_fail;
-    /* libsrtp makes a stream from its template at the first packet; a counter can only be set on one that is there. */
-    if (fill_policy(&policy, key, keys->profile, keys->rx) == 0) {
+    srtp_err_status_t status = srtp_set_stream_roc(session, ssrc, roc);
+    if (status == srtp_err_status_bad_param && fill_policy(&policy, key, profile, master) == 0) {
         policy.ssrc.type = ssrc_specific;
         policy.ssrc.value = ssrc;
-        status = srtp_add_stream(c->rx, &policy);
+        status = srtp_add_stream(session, &policy);
         if (status == srtp_err_status_ok)
-            status = srtp_set_stream_roc(c->rx, ssrc, roc);
+            status = srtp_set_stream_roc(session, ssrc, roc);
     }
     secret_wipe(key, sizeof key);
     return status == srtp_err_status_ok ? 0 : E_CRYPTO;
+}
+
+int rtp_crypt_set_rx_roc(struct rtp_crypt *c, const struct media_keys *keys, uint32_t ssrc, uint32_t roc) {
+    return set_roc(c->rx, keys->profile, keys->rx, ssrc, roc);
+}
+
+int rtp_crypt_set_tx_roc(struct rtp_crypt *c, const struct media_keys *keys, uint32_t ssrc, uint32_t roc) {
+    return set_roc(c->tx, keys->profile, keys->tx, ssrc, roc);
+}
+
+void rtp_crypt_set_rtcp(struct rtp_crypt *c, uint32_t next, uint32_t limit) {
+    c->rtcp.next = next;
+    c->rtcp.limit = limit;
+}
+
+uint32_t rtp_crypt_rtcp_next(const struct rtp_crypt *c) {
+    return c->rtcp.next;
 }
 
 struct rtp_crypt *rtp_crypt_free(struct rtp_crypt *c) {
@@ -121,6 +144,7 @@ struct rtp_crypt *rtp_crypt_free(struct rtp_crypt *c) {
         srtp_dealloc(c->rx);
     if (c->tx)
         srtp_dealloc(c->tx);
+    srtcp_wipe(&c->rtcp);
     free(c);
     return NULL;
 }
@@ -142,8 +166,10 @@ static int err_of(srtp_err_status_t status) {
 }
 
 int rtp_crypt_protect(struct rtp_crypt *c, uint8_t *p, size_t *len, bool rtcp) {
+    if (rtcp)
+        return srtcp_protect(&c->rtcp, p, len);
     int n = (int)*len;
-    srtp_err_status_t status = rtcp ? srtp_protect_rtcp(c->tx, p, &n) : srtp_protect(c->tx, p, &n);
+    srtp_err_status_t status = srtp_protect(c->tx, p, &n);
     if (status == srtp_err_status_ok)
         *len = (size_t)n;
     return err_of(status);

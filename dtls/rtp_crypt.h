@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SRTP and SRTCP protection of one leg, both directions, on libsrtp. Thread: the leg's worker; rtp_crypt_init once
- * before. */
+/* SRTP and SRTCP protection of one leg, both directions, on libsrtp; the SRTCP that is sent by srtcp.h. Thread: the
+ * leg's worker; rtp_crypt_init once before. */
 #ifndef DTLS_RTP_CRYPT_H
 #define DTLS_RTP_CRYPT_H
 
@@ -23,11 +23,16 @@ void rtp_crypt_shutdown(void);
 
 /* The keys are copied into libsrtp's contexts. Returns 0, E_CRYPTO, E_NOMEM. */
 int rtp_crypt_new(struct rtp_crypt **cp, const struct media_keys *keys);
-/* Start a receiving SSRC at a known roll-over counter, before its first packet; keys as given to rtp_crypt_new. */
+/* The next packet of this SSRC that is received, or sent, has this roll-over counter; before its first one. keys as
+ * given to rtp_crypt_new. Again is no error. Returns 0 or E_CRYPTO. */
 int rtp_crypt_set_rx_roc(struct rtp_crypt *c, const struct media_keys *keys, uint32_t ssrc, uint32_t roc);
+int rtp_crypt_set_tx_roc(struct rtp_crypt *c, const struct media_keys *keys, uint32_t ssrc, uint32_t roc);
+/* The SRTCP that is sent has indices from `next` on, and never `limit` or more: srtcp.h. */
+void rtp_crypt_set_rtcp(struct rtp_crypt *c, uint32_t next, uint32_t limit);
+uint32_t rtp_crypt_rtcp_next(const struct rtp_crypt *c);
 struct rtp_crypt *rtp_crypt_free(struct rtp_crypt *c);
 /* In place; *len is updated. protect needs RTP_CRYPT_TRAILER_BYTES of room. rtcp: SRTCP instead of SRTP.
- * Returns 0, E_AUTH (tag or replay), E_MALFORMED, E_CRYPTO. */
+ * Returns 0, E_AUTH (tag or replay), E_MALFORMED, E_FULL (no SRTCP index is left), E_CRYPTO. */
 int rtp_crypt_protect(struct rtp_crypt *c, uint8_t *p, size_t *len, bool rtcp);
 int rtp_crypt_unprotect(struct rtp_crypt *c, uint8_t *p, size_t *len, bool rtcp);
 
