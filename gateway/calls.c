@@ -24,7 +24,7 @@ struct call *calls_find(const struct calls *cs, const char *tenant, const char *
     return c && (!tenant || strcmp(c->tenant, tenant) == 0) ? c : NULL;
 }
 
-struct call *calls_add(struct calls *cs) {
+struct call *calls_add(struct calls *cs, const char *id) {
     slot_id slot;
     struct call *c = slots_alloc(cs->slots, &slot);
     if (!c)
@@ -34,7 +34,10 @@ struct call *calls_add(struct calls *cs) {
     c->near.device = -1;
     c->ice_session = 1;
     c->fsm.winner = c->fsm.handed = -1;
-    uuid_new(c->id);
+    if (id)
+        snprintf(c->id, sizeof c->id, "%s", id);
+    else
+        uuid_new(c->id);
     c->timeline = json_array();
     HASH_ADD_STR(cs->by_id, id, c);
     DL_APPEND(cs->live, c);
@@ -109,6 +112,8 @@ void calls_remove(struct call *c) {
         HASH_DELETE(by_media, cs->by_media, c);
         c->media = 0;
     }
+    call_keep_done(c);
+    free(c->offer_text);
     buf_wipe(&c->kept_data);
     sdp_free(c->offer);
     json_decref(c->data);
@@ -153,6 +158,7 @@ void call_note(struct call *c, uint64_t at_us, const char *event, json_t *fields
         place--;
     json_array_insert_new(c->timeline, place, e);
     c->dirty = true;
+    call_keep(c);
 }
 
 void call_note_device(struct call *c, uint64_t at_us, const char *event, unsigned device) {
@@ -266,6 +272,8 @@ int call_step(struct call *c, enum call_input_kind kind, unsigned device) {
     int err = call_fsm_step(&c->fsm, (struct call_input){kind, device}, clock_mono_ms(), &out);
     for (size_t i = 0; i < out.count; i++)
         do_action(c, &out.a[i]);
+    if (c->fsm.state != CALL_ENDED)
+        call_keep(c);
     return err;
 }
 
@@ -330,6 +338,7 @@ static void make_metrics(struct calls *cs) {
     struct metrics *m = cs->d.metrics;
     cs->m_live = metrics_gauge(m, "wakegate_calls_live", "Calls that have not ended.", "");
     cs->m_attached = metrics_gauge(m, "wakegate_attached_phones", "Phones with a connection.", "");
+    cs->m_resumed = metrics_counter(m, "wakegate_calls_resumed_total", "Calls that went on after a crash.", "");
     cs->m_requests = metrics_counter(m, "wakegate_call_requests_total", "Requests for a new call.", "");
     cs->m_answer = metrics_histogram(m, "wakegate_call_answer_seconds", "From the request to the answer.", "");
     cs->m_pushed =
@@ -349,8 +358,9 @@ int calls_new(struct calls **cp, const struct calls_deps *deps) {
     }
     make_metrics(cs);
     uv_timer_init(deps->loop, &cs->sweep);
-    cs->sweep.data = cs;
-    cs->handles = 1;
+    uv_prepare_init(deps->loop, &cs->keep);
+    cs->sweep.data = cs->keep.data = cs;
+    cs->handles = 2;
     err = calls_media_start(cs);
     if (err != 0) {
         /* The handle belongs to the loop until it is closed: calls_close and calls_free end this object too. */
@@ -403,6 +413,7 @@ void calls_close(struct calls *cs, void (*done)(void *arg), void *arg) {
     }
     cs->closing = true;
     uv_close((uv_handle_t *)&cs->sweep, on_handle_closed);
+    uv_close((uv_handle_t *)&cs->keep, on_handle_closed);
     if (cs->poll.data)
         uv_close((uv_handle_t *)&cs->poll, on_handle_closed);
 }

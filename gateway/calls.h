@@ -6,6 +6,7 @@
 
 #include "apns/apns.h"
 #include "base/metrics.h"
+#include "base/seal.h"
 #include "config/config.h"
 #include "dtls/media.h"
 #include "gateway/devices.h"
@@ -27,15 +28,21 @@ struct calls_deps {
     struct media *media;
     struct metrics *metrics;
     struct push_service *pushes;
-    struct events *events; /* NULL: nobody wants to know */
+    struct events *events;   /* NULL: nobody wants to know */
+    const struct seal *seal; /* what lies on the disk for a crash is closed with it; NULL: nothing does */
 };
 
 int calls_new(struct calls **cp, const struct calls_deps *deps);
 void calls_attach_http(struct calls *c, struct http *h);
-/* What the store knew at start: calls that a crash left open end with reason "error", keys go on answering. */
+/* What the store knew at start: calls that a crash left open go on where all parts of them were kept, and else end with
+ * reason "error"; keys go on answering. */
+void calls_load_kept(struct calls *c, const struct kept_row *row);
 void calls_load_call(struct calls *c, const struct call_row *row);
 void calls_load_push(struct calls *c, const struct push_row *row);
 void calls_load_idempotency(struct calls *c, const struct idempotency_row *row);
+
+/* All is loaded, and the API is there: phones of calls that go on are called as the loss of their connections asks. */
+void calls_loaded(struct calls *c);
 
 /* The REST handlers of calls, receipts and timelines; arg is a struct calls. */
 extern const struct http_route calls_routes[];

@@ -65,6 +65,7 @@ static int take_offer(struct call *c, const struct call_request *rq, struct call
         err = sdp_check_offer(c->offer, &et);
     if (err != 0)
         return call_refuse(no, 422, "bad-offer", "offer", "offer: %s", et.s);
+    call_keep_offer(c, rq->offer);
     for (size_t i = 0; rq->video_by_offer && i < c->offer->media_count; i++)
         c->video =
             c->video || (strcmp(c->offer->media[i].kind, "video") == 0 && c->offer->media[i].direction != SDP_INACTIVE);
@@ -166,7 +167,7 @@ int call_create(struct call **cp, struct calls *cs, const struct call_request *r
     metric_add(cs->m_requests, 1);
     if (check_gateway(cs, no) != 0)
         return E_DENIED;
-    struct call *c = calls_add(cs);
+    struct call *c = calls_add(cs, NULL);
     if (!c)
         return call_refuse(no, 503, "full", NULL, "no room for another call");
     fill(c, rq);

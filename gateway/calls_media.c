@@ -335,6 +335,7 @@ int call_near_sdp(struct call *c, unsigned device, const char *text, struct err_
                                      sdp->setup == SDP_SETUP_PASSIVE) != 0)
         err = err_say(et, E_STATE, "the media of this call is gone");
     n->answered_sdp = err == 0;
+    call_keep(c);
     sdp_free(sdp);
     return err;
 }
@@ -430,6 +431,12 @@ static void on_event(struct call *c, const struct media_event *ev) {
         c->stats = ev->u.stats;
         api_calls_stats_known(c);
         break;
+    case MEDIA_EV_LEG_STATE:
+        call_keep_leg(c, &ev->u.leg);
+        break;
+    case MEDIA_EV_CALL_STATE:
+        call_keep_media(c, &ev->u.call);
+        break;
     case MEDIA_EV_CLOSED:
         on_closed(c, ev);
         break;
@@ -446,7 +453,7 @@ static void on_readable(uv_poll_t *h, int status, int events) {
         HASH_FIND(by_media, cs->by_media, &ev.id, sizeof ev.id, c);
         if (c)
             on_event(c, &ev);
-        if (ev.kind == MEDIA_EV_KEYS)
+        if (ev.kind == MEDIA_EV_KEYS || ev.kind == MEDIA_EV_LEG_STATE)
             secret_wipe(&ev, sizeof ev);
     }
 }

@@ -12,6 +12,7 @@
  *   calls_phone.c   connections of phones (wakegate.v1)
  *   calls_data.c   DTLS application data
  *   calls_store.c   rows, and what a restart finds
+ *   calls_resume.c  what a call needs to go on after a crash, and going on
  *   idempotency.c   keys that make a repeated request harmless
  *   call_json.c     the resource documents
  *   api_create.c    a new call over HTTP, up to its 201
@@ -140,6 +141,11 @@ struct call {
     struct buf kept_data; /* of the caller, for a phone that is not here yet */
     unsigned lost_data;   /* datagrams for which it had no room */
 
+    bool resumed;     /* it began in a process that is gone */
+    char *offer_text; /* until it is kept for a crash */
+    bool keeping;     /* in calls.to_keep */
+    struct call *keep_prev, *keep_next;
+
     bool dirty;      /* the stored document is behind */
     bool behind;     /* the store refused a row: all of them are written again */
     unsigned writes; /* rows on their way to the store */
@@ -201,16 +207,20 @@ struct calls {
     void *done_arg;
     uv_poll_t poll;
     uv_timer_t sweep;
+    uv_prepare_t keep;                           /* runs while there is something to keep */
+    struct call *to_keep;                        /* their part `call` is behind */
+    struct kept *kept;                           /* of calls that may go on, while the store is loaded */
     struct addr candidates[CALL_CANDIDATES_MAX]; /* without ports */
     size_t candidate_count;
     uint64_t candidates_ms;
-    struct metric *m_live, *m_attached, *m_answer, *m_pushed, *m_requests;
+    struct metric *m_live, *m_attached, *m_answer, *m_pushed, *m_requests, *m_resumed;
 };
 
 /* calls.c */
 struct call *calls_get(const struct calls *cs, slot_id slot);
 struct call *calls_find(const struct calls *cs, const char *tenant, const char *id); /* tenant NULL: any */
-struct call *calls_add(struct calls *cs);
+/* id: of a call that goes on; NULL: a new one. */
+struct call *calls_add(struct calls *cs, const char *id);
 void calls_remove(struct call *c);
 /* c->devices is complete: make it found by device. Returns 0 or E_NOMEM. */
 int calls_index_devices(struct call *c);
@@ -362,8 +372,24 @@ struct push_row call_push_row(const struct call *c, const struct call_push *p);
 void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb, void *arg);
 /* Write what the store does not have yet, unless something of it is on its way. */
 void call_store_rest(struct call *c);
+/* The same for a part that is kept for a crash; row NULL: there was no memory for it. */
+void call_submit_kept(struct call *c, const struct kept_row *row, store_done_cb cb, void *arg);
 /* The store has all there is to know. */
 bool call_is_stored(const struct call *c);
+
+/* calls_resume.c; all do nothing without a seal */
+/* Its part `call` has changed. */
+void call_keep(struct call *c);
+/* In the transaction of the row that is about to be written: the part, or, of a call that has ended, nothing any more.
+ */
+void call_keep_along(struct call *c);
+void call_keep_done(struct call *c);
+void calls_on_keep(uv_prepare_t *prepare);
+void call_keep_offer(struct call *c, const char *offer);
+void call_keep_leg(struct call *c, const struct media_leg_state *leg);
+void call_keep_media(struct call *c, const struct media_call_state *state);
+/* Go on with a call that was live. Returns 0, or E_* with a sentence: nothing is left of it then. */
+int calls_resume(struct calls *cs, const struct call_row *row, struct err_text *et);
 
 /* idempotency.c */
 struct idempotency *idempotency_find(const struct calls *cs, const char *tenant, const char *key);

@@ -66,6 +66,7 @@ void call_store(struct call *c, const struct idempotency_row *idem, store_done_c
                            .timeline = timeline};
     struct writing *w = doc && timeline ? writing_new(c, cb, arg) : NULL;
     c->dirty = false;
+    call_keep_along(c);
     submitted(c, w ? store_call_put(c->owner->d.store, &row, idem, on_written, w) : E_NOMEM, w);
     json_decref(o);
     free(doc);
@@ -94,6 +95,16 @@ void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb
     submitted(c, w ? store_push_put(c->owner->d.store, &row, on_written, w) : E_NOMEM, w);
 }
 
+void call_submit_kept(struct call *c, const struct kept_row *row, store_done_cb cb, void *arg) {
+    struct writing *w = row ? writing_new(c, cb, arg) : NULL;
+    if (!w) {
+        submitted(c, E_NOMEM, NULL);
+        free(arg);
+        return;
+    }
+    submitted(c, store_kept_put(c->owner->d.store, row, on_written, w), w);
+}
+
 bool call_is_stored(const struct call *c) {
     return c->writes == 0 && !c->dirty && !c->behind;
 }
@@ -105,6 +116,8 @@ void call_store_rest(struct call *c) {
         for (unsigned k = 0; k < c->devices[i].push_count; k++)
             if (c->devices[i].pushes[k].ledger.queued_ms)
                 call_store_push(c, &c->devices[i].pushes[k], NULL, NULL);
+    if (c->behind && c->media && c->fsm.state != CALL_ENDED)
+        media_tell_states(c->owner->d.media, c->media);
     c->behind = false;
     call_store(c, NULL, NULL, NULL);
 }
@@ -112,12 +125,13 @@ void call_store_rest(struct call *c) {
 /* What a restart finds */
 
 /* A call that a crash cut off: its media and its phones' connections are gone, and so is the call. */
-void calls_load_call(struct calls *cs, const struct call_row *row) {
-    char at[CLOCK_RFC3339_BYTES];
+static void close_call(struct calls *cs, const struct call_row *row, const char *why) {
+    char at[CLOCK_RFC3339_BYTES], detail[ERR_TEXT_BYTES + 64];
     uint64_t now_ms = clock_wall_ms();
     size_t i;
     json_t *doc = json_loads(row->doc, 0, NULL), *timeline = json_loads(row->timeline, 0, NULL), *device;
     clock_rfc3339(at, now_ms);
+    snprintf(detail, sizeof detail, "the gateway was restarted; %s", why);
     json_object_set_new(doc, "state", json_string("ended"));
     json_object_set_new(doc, "reason", json_string(call_reason_name(CALL_ERROR)));
     json_object_set_new(doc, "ended_at", json_string(at));
@@ -126,7 +140,7 @@ void calls_load_call(struct calls *cs, const struct call_row *row) {
     }
     json_array_append_new(timeline, json_pack("{s:s,s:I,s:s,s:s,s:s}", "at", at, "offset_us",
                                               (json_int_t)(now_ms - row->created_ms) * 1000, "event", "ended", "reason",
-                                              call_reason_name(CALL_ERROR), "detail", "the gateway was restarted"));
+                                              call_reason_name(CALL_ERROR), "detail", detail));
     char *doc_text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
     char *timeline_text = timeline ? json_dumps(timeline, JSON_COMPACT) : NULL;
     struct call_row ended = *row;
@@ -140,15 +154,23 @@ void calls_load_call(struct calls *cs, const struct call_row *row) {
     if (store_call_put(cs->d.store, &ended, NULL, NULL, NULL) != 0)
         log_error("nothing stored", log_s("call", row->id));
     log_warn("call", log_s("call", row->id), log_s("state", "ended"), log_s("reason", "error"),
-             log_s("detail", "the gateway was restarted"));
+             log_s("detail", detail));
     free(doc_text);
     free(timeline_text);
     json_decref(doc);
     json_decref(timeline);
 }
 
+void calls_load_call(struct calls *cs, const struct call_row *row) {
+    struct err_text why = {""};
+    if (calls_resume(cs, row, &why) != 0)
+        close_call(cs, row, why.s);
+}
+
 /* Nobody waits for this row's receipt or report any more. */
 void calls_load_push(struct calls *cs, const struct push_row *row) {
+    if (calls_find(cs, NULL, row->call)) /* it went on, and its row with it */
+        return;
     struct push_row closed = *row;
     closed.outcome =
         ledger_outcome_name(row->receipt_ms == 0 && row->received_ms == 0 ? LEDGER_SILENT : LEDGER_VIOLATED);

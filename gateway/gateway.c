@@ -9,6 +9,7 @@
 #include "gateway/api_system.h"
 #include "gateway/api_webhooks.h"
 #include "gateway/calls.h"
+#include "gateway/identities.h"
 #include "gateway/privileges.h"
 #include "gateway/push_service.h"
 
@@ -202,14 +203,23 @@ static int start_media(struct gateway *g, struct err_text *et) {
                               .identity = {.certificate_file = given ? m->certificate_file : NULL,
                                            .key_file = given ? m->key_file : NULL,
                                            .srtp_profiles = g->srtp_profiles},
-                              .ringback = g->ringback};
+                              .ringback = g->ringback,
+                              .keep = g->cfg->store.seal_key_file[0] != 0};
     return media_start(&g->media, &mc, et);
+}
+
+/* Those of the operator are in their files. */
+static void keep_identities(const struct gateway *g) {
+    if (!g->cfg->media.certificate_file[0])
+        identities_keep(g->media, g->store, g->seal, g->cfg->media.rotate_identity_s * 1000ULL);
 }
 
 static void on_rotate(uv_timer_t *t) {
     const struct gateway *g = t->data;
     struct err_text et = {""};
-    if (media_rotate(g->media, &et) == 0)
+    int err = media_rotate(g->media, &et);
+    keep_identities(g);
+    if (err == 0)
         log_info("new DTLS identity", log_i("workers", media_workers(g->media)));
     else
         log_error("no new DTLS identity", log_s("detail", et.s));
@@ -223,7 +233,8 @@ static int start_calls(struct gateway *g, struct err_text *et) {
                               .media = g->media,
                               .metrics = g->metrics,
                               .pushes = g->pushes,
-                              .events = g->events};
+                              .events = g->events,
+                              .seal = g->seal};
     int err = calls_new(&g->calls, &deps);
     return err == 0 ? 0 : err_say(et, err, "the calls could not be set up: %s", err_str(err));
 }
@@ -245,7 +256,13 @@ static void load_idempotency(const struct idempotency_row *row, void *arg) {
 }
 
 static void load_sealed(const struct sealed_row *row, void *arg) {
-    push_service_load(((struct gateway *)arg)->pushes, row);
+    const struct gateway *g = arg;
+    if (!identities_load(g->media, g->seal, row))
+        push_service_load(g->pushes, row);
+}
+
+static void load_kept(const struct kept_row *row, void *arg) {
+    calls_load_kept(((struct gateway *)arg)->calls, row);
 }
 
 static int start_events(struct gateway *g, struct err_text *et) {
@@ -269,9 +286,14 @@ static int start_store(struct gateway *g, struct err_text *et) {
 }
 
 static int load(struct gateway *g, struct err_text *et) {
-    static const struct store_load_ops ops = {load_device, load_call, load_push, load_idempotency, load_sealed};
+    static const struct store_load_ops ops = {load_device,      load_call,   load_push,
+                                              load_idempotency, load_sealed, load_kept};
     push_service_keep_tokens(g->pushes, g->store, g->seal);
-    return store_load(g->store, &ops, g, et);
+    int err = store_load(g->store, &ops, g, et);
+    identities_loaded(g->media, g->store);
+    if (err == 0)
+        keep_identities(g);
+    return err;
 }
 
 static int start_http(struct gateway *g, struct err_text *et) {
@@ -384,6 +406,7 @@ int gateway_run(const struct config *cfg, const char *ready_file, struct err_tex
         if (!cfg->media.certificate_file[0])
             uv_timer_start(&g.rotate, on_rotate, cfg->media.rotate_identity_s * 1000ULL,
                            cfg->media.rotate_identity_s * 1000ULL);
+        calls_loaded(g.calls);
         announce(&g, ready_file);
     } else {
         end(&g);

@@ -211,6 +211,9 @@ static void load_one(enum store_statement statement, const struct store_value *v
     } else if (statement == STORE_SEALED_ALL) {
         struct sealed_row row = {v[0].text, v[1].text, (uint64_t)v[2].i};
         ops->sealed(&row, arg);
+    } else if (statement == STORE_KEPT_ALL) {
+        struct kept_row row = {v[0].text, v[1].text, v[2].text};
+        ops->kept(&row, arg);
     } else {
         struct idempotency_row row = {v[0].text, v[1].text, v[2].text, v[3].text, v[4].text, (uint64_t)v[5].i};
         ops->idempotency(&row, arg);
@@ -218,8 +221,8 @@ static void load_one(enum store_statement statement, const struct store_value *v
 }
 
 int store_load(struct store *s, const struct store_load_ops *ops, void *arg, struct err_text *et) {
-    static const enum store_statement statements[] = {STORE_DEVICES_ALL, STORE_CALLS_LIVE, STORE_PUSHES_OPEN,
-                                                      STORE_IDEMPOTENCY_ALL, STORE_SEALED_ALL};
+    static const enum store_statement statements[] = {STORE_SEALED_ALL, STORE_KEPT_ALL,    STORE_DEVICES_ALL,
+                                                      STORE_CALLS_LIVE, STORE_PUSHES_OPEN, STORE_IDEMPOTENCY_ALL};
     enum { COUNT = sizeof statements / sizeof *statements };
     struct store_rows rows[COUNT] = {{0}};
     int err = 0;

@@ -131,6 +131,22 @@ struct sealed_row {
 };
 int store_sealed_put(struct store *s, const struct sealed_row *row, store_done_cb cb, void *arg);
 
+/* Delete those whose names begin so and that are older. */
+int store_sealed_prune(struct store *s, const char *prefix, uint64_t before_ms);
+
+/* A part of what a live call needs to go on after a crash, sealed (calls_resume.c). */
+struct kept_row {
+    const char *call, *part, *value;
+};
+/* Insert or replace. */
+int store_kept_put(struct store *s, const struct kept_row *row, store_done_cb cb, void *arg);
+/* In the transaction of the next write, as events are: a part of the call's row, or what goes with it (part "": all).
+ */
+int store_kept_put_along(struct store *s, const struct kept_row *row);
+int store_kept_delete_along(struct store *s, const char *call, const char *part);
+/* Delete what belongs to no live call. */
+int store_kept_prune(struct store *s);
+
 /* An event (gateway/events.h). Its id is the writer's, greater than all before it. */
 struct event_row {
     uint64_t id;
@@ -189,13 +205,15 @@ int store_dead_delete(struct store *s, uint64_t id, store_done_cb cb, void *arg)
  * keys older than 24 h. */
 int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg);
 
-/* At start, before the loop runs: everything that lives in memory. Blocks. */
+/* At start, before the loop runs: everything that lives in memory, in the order sealed, kept, devices, calls, pushes,
+ * idempotency. Blocks. */
 struct store_load_ops {
     void (*device)(const struct device *dev, void *arg);
     void (*call)(const struct call_row *row, void *arg); /* only those not ended */
     void (*push)(const struct push_row *row, void *arg); /* only those that APNs accepted and that have no outcome */
     void (*idempotency)(const struct idempotency_row *row, void *arg);
     void (*sealed)(const struct sealed_row *row, void *arg);
+    void (*kept)(const struct kept_row *row, void *arg);
 };
 int store_load(struct store *s, const struct store_load_ops *ops, void *arg, struct err_text *et);
 

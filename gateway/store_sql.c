@@ -68,8 +68,12 @@ static const char schema_5[] = "ALTER TABLE devices ADD COLUMN alert_token TEXT 
                                /* From what a device was to why: 3 was invalid, 1 suspect because misfiled. */
                                "UPDATE devices SET health = CASE health WHEN 3 THEN 6 WHEN 1 THEN 5 ELSE 0 END;";
 
+/* What a live call needs to go on after a crash, in parts (calls_resume.c). */
+static const char schema_6[] = "CREATE TABLE kept (call TEXT NOT NULL, part TEXT NOT NULL, value TEXT NOT NULL,"
+                               " PRIMARY KEY (call, part)) WITHOUT ROWID;";
+
 /* Forward only: entry i brings a database of version i to i + 1 (PRAGMA user_version). */
-static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4, schema_5};
+static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4, schema_5, schema_6};
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
 
 static const char *const sql[STORE_STATEMENTS] = {
@@ -82,7 +86,7 @@ static const char *const sql[STORE_STATEMENTS] = {
     [STORE_CALL_LIST] = "SELECT * FROM calls WHERE tenant = ?1 AND (?2 = '' OR state = ?2) AND (?3 = '' OR callee = ?3)"
                         " AND (?4 = 0 OR created_ms < ?4 OR (created_ms = ?4 AND id < ?5))"
                         " ORDER BY created_ms DESC, id DESC LIMIT ?6",
-    [STORE_CALLS_LIVE] = "SELECT * FROM calls WHERE state <> 'ended'",
+    [STORE_CALLS_LIVE] = "SELECT * FROM calls WHERE state <> 'ended' ORDER BY created_ms",
     [STORE_PUSH_PUT] = "INSERT OR REPLACE INTO pushes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STORE_PUSH_LIST] =
         "SELECT * FROM pushes WHERE tenant = ?1 AND (?2 = '' OR device = ?2) ORDER BY queued_ms DESC LIMIT ?3",
@@ -114,6 +118,12 @@ static const char *const sql[STORE_STATEMENTS] = {
     [STORE_IDEMPOTENCY_ALL] = "SELECT * FROM idempotency ORDER BY created_ms",
     [STORE_SEALED_PUT] = "INSERT OR REPLACE INTO sealed VALUES (?,?,?)",
     [STORE_SEALED_ALL] = "SELECT * FROM sealed",
+    [STORE_SEALED_PRUNE] = "DELETE FROM sealed WHERE name LIKE ?1 || '%' AND updated_ms < ?2",
+    [STORE_KEPT_PUT] = "INSERT OR REPLACE INTO kept VALUES (?,?,?)",
+    /* ?2: a part, "" is all of them */
+    [STORE_KEPT_DELETE] = "DELETE FROM kept WHERE call = ?1 AND (?2 = '' OR part = ?2)",
+    [STORE_KEPT_ALL] = "SELECT * FROM kept",
+    [STORE_KEPT_PRUNE] = "DELETE FROM kept WHERE call NOT IN (SELECT id FROM calls WHERE state <> 'ended')",
     [STORE_PRUNE_PUSHES] =
         "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?)",
     [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE ended_ms > 0 AND ended_ms < ?",
@@ -233,10 +243,13 @@ int store_db_open(struct store_db **dp, const char *path, struct err_text *et) {
     if (err == 0 && sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                                     NULL) != SQLITE_OK)
         err = err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
-    /* WAL with FULL: a commit that was told is on the disk, also when the power goes. */
-    if (err == 0 &&
-        (sqlite3_busy_timeout(d->db, 2000) != SQLITE_OK ||
-         sqlite3_exec(d->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK))
+    /* WAL with FULL: a commit that was told is on the disk, also when the power goes. What was deleted, keys of calls
+     * among it, is overwritten. */
+    if (err == 0 && (sqlite3_busy_timeout(d->db, 2000) != SQLITE_OK ||
+                     sqlite3_exec(d->db,
+                                  "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                                  " PRAGMA secure_delete = ON",
+                                  NULL, NULL, NULL) != SQLITE_OK))
         err = err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
     if (err == 0)
         err = migrate(d, path, et);

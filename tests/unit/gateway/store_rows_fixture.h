@@ -21,7 +21,7 @@ struct world {
     struct push_row push; /* the first push; its texts are gone */
     char push_texts[512];
     /* from store_load */
-    unsigned devices, calls, pushes, keys;
+    unsigned devices, calls, pushes, keys, kept;
     struct device device;
     char key_texts[256];
 };
@@ -243,11 +243,17 @@ static inline void load_sealed(const struct sealed_row *row, void *arg) {
              (unsigned long long)row->updated_ms);
 }
 
-static const struct store_load_ops load_ops = {load_device, load_call, load_push, load_key, load_sealed};
+static inline void load_kept(const struct kept_row *row, void *arg) {
+    struct world *w = arg;
+    w->kept++;
+    snprintf(w->key_texts, sizeof w->key_texts, "%s|%s|%s", row->call, row->part, row->value);
+}
+
+static const struct store_load_ops load_ops = {load_device, load_call, load_push, load_key, load_sealed, load_kept};
 
 static inline void reopen(struct world *w) {
     struct err_text et = {""};
-    w->devices = w->calls = w->pushes = w->keys = 0;
+    w->devices = w->calls = w->pushes = w->keys = w->kept = 0;
     fixture_close(&w->fix);
     fixture_open(&w->fix);
     if (store_load(w->fix.store, &load_ops, w, &et) != 0)

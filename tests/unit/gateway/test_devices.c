@@ -112,9 +112,14 @@ static void load_nothing_sealed(const struct sealed_row *row, void *arg) {
     (void)arg;
 }
 
+static void load_nothing_kept(const struct kept_row *row, void *arg) {
+    (void)row;
+    (void)arg;
+}
+
 static void restart(struct world *w) {
-    static const struct store_load_ops ops = {load_device, load_no_call, load_no_push, load_no_key,
-                                              load_nothing_sealed};
+    static const struct store_load_ops ops = {load_device, load_no_call,        load_no_push,
+                                              load_no_key, load_nothing_sealed, load_nothing_kept};
     struct err_text et = {""};
     fixture_close(&w->fix);
     w->devices = devices_free(w->devices);

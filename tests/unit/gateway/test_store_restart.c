@@ -117,7 +117,8 @@ static void submit_while_loading(const struct device *dev, void *arg) {
 }
 
 static void a_loading_callback_may_write(void **state) {
-    static const struct store_load_ops ops = {submit_while_loading, load_call, load_push, load_key, load_sealed};
+    static const struct store_load_ops ops = {submit_while_loading, load_call, load_push, load_key,
+                                              load_sealed,          load_kept};
     struct world *w = *state;
     struct device d = phone();
     struct err_text et = {""};
@@ -141,6 +142,29 @@ static void a_sealed_value_comes_back_as_it_was_put(void **state) {
     assert_string_equal(w->key_texts, "provider-token/T/K|new|1790000000000");
 }
 
+static void what_is_kept_for_a_crash_goes_with_its_call(void **state) {
+    struct world *w = *state;
+    struct call_row call = call_of("c1");
+    const struct kept_row first = {"c1", "far", "old"}, again = {"c1", "far", "new"},
+                          other = {"c2", "far", "of nobody"};
+    put(w, &call);
+    assert_int_equal(store_kept_put(w->fix.store, &first, on_done, w), 0);
+    assert_int_equal(store_kept_put(w->fix.store, &other, on_done, w), 0);
+    assert_int_equal(store_kept_put_along(w->fix.store, &again), 0);
+    reopen(w);
+    assert_int_equal(w->kept, 2);
+    assert_int_equal(store_kept_prune(w->fix.store), 0);
+    reopen(w);
+    assert_int_equal(w->kept, 1);
+    assert_string_equal(w->key_texts, "c1|far|new");
+    assert_int_equal(store_kept_delete_along(w->fix.store, "c1", "near"), 0);
+    reopen(w);
+    assert_int_equal(w->kept, 1);
+    assert_int_equal(store_kept_delete_along(w->fix.store, "c1", ""), 0);
+    reopen(w);
+    assert_int_equal(w->kept, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         case_of(a_device_comes_back_after_a_restart),
@@ -153,6 +177,7 @@ int main(void) {
         case_of(nothing_is_loaded_from_a_new_database),
         case_of(a_loading_callback_may_write),
         case_of(a_sealed_value_comes_back_as_it_was_put),
+        case_of(what_is_kept_for_a_crash_goes_with_its_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
