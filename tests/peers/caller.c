@@ -75,6 +75,8 @@ static void take_report(struct caller *c) {
     r->heard_hz = peer_media_heard_hz(c->media);
     r->heard_expected = peer_tone_is(r->heard_hz, c->cfg->expect_hz);
     r->rx_pkts = m->rx_pkts;
+    r->gap_us = m->gap_us;
+    r->refused_pkts = m->refused_pkts;
     r->tx_pkts = m->tx_pkts;
     snprintf(r->heard_data, sizeof r->heard_data, "%s", m->heard_data);
     r->dtls_us = m->keys_us ? m->keys_us - c->requested_us : 0;

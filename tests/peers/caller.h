@@ -50,11 +50,11 @@ struct caller_result {
     bool answered, active;
     double heard_hz;
     bool heard_expected, heard_ringback;
-    uint64_t rx_pkts, tx_pkts;
-    char heard_data[PEER_DATA_BYTES];              /* the latest that came over DTLS */
-    uint64_t created_us, dtls_us, first_packet_us; /* from the request to its 201, to the end of the handshake, to the
-                                                      first packet heard; 0: never */
-    json_t *timeline;                              /* NULL: none */
+    uint64_t rx_pkts, tx_pkts, gap_us, refused_pkts; /* as in peer_media_report */
+    char heard_data[PEER_DATA_BYTES];                /* the latest that came over DTLS */
+    uint64_t created_us, dtls_us, first_packet_us;   /* from the request to its 201, to the end of the handshake, to the
+                                                        first packet heard; 0: never */
+    json_t *timeline;                                /* NULL: none */
 };
 
 struct caller;

@@ -87,10 +87,11 @@ static void print_line(FILE *out, json_t *o) {
 
 void caller_print_json(FILE *out, const struct caller_result *r) {
     json_t *o =
-        json_pack("{s:s,s:s,s:s,s:b,s:f,s:b,s:I,s:I,s:o,s:o,s:o}", "id", r->id, "state", r->state, "reason", r->reason,
-                  "ok", r->ok, "heard_hz", r->heard_hz, "heard_expected", r->heard_expected, "rx_pkts",
-                  (json_int_t)r->rx_pkts, "tx_pkts", (json_int_t)r->tx_pkts, "created_ms", ms_or_null(r->created_us),
-                  "dtls_ms", ms_or_null(r->dtls_us), "first_packet_ms", ms_or_null(r->first_packet_us));
+        json_pack("{s:s,s:s,s:s,s:b,s:f,s:b,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "id", r->id, "state", r->state, "reason",
+                  r->reason, "ok", r->ok, "heard_hz", r->heard_hz, "heard_expected", r->heard_expected, "rx_pkts",
+                  (json_int_t)r->rx_pkts, "tx_pkts", (json_int_t)r->tx_pkts, "gap_ms", (json_int_t)(r->gap_us / 1000),
+                  "refused_pkts", (json_int_t)r->refused_pkts, "created_ms", ms_or_null(r->created_us), "dtls_ms",
+                  ms_or_null(r->dtls_us), "first_packet_ms", ms_or_null(r->first_packet_us));
     if (r->heard_ringback)
         json_object_set_new(o, "heard_ringback", json_true());
     if (r->heard_data[0])

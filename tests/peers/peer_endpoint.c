@@ -33,6 +33,7 @@ struct peer_endpoint {
     struct dtls_session *dtls;
     struct media_keys keys;
     struct rtp_crypt *crypt;
+    uint64_t refused_pkts;
     struct peer_endpoint_ops ops;
     void *arg;
 };
@@ -246,8 +247,16 @@ static void take_stun(struct peer_endpoint *e, const uint8_t *p, size_t len, con
 static void take_rtp(struct peer_endpoint *e, uint8_t *p, size_t len) {
     bool rtcp = rtp_is_rtcp(p, len);
     void (*take)(const uint8_t *, size_t, void *) = rtcp ? e->ops.rtcp : e->ops.rtp;
-    if (e->crypt && rtp_crypt_unprotect(e->crypt, p, &len, rtcp) == 0 && take)
+    if (!e->crypt)
+        return;
+    if (rtp_crypt_unprotect(e->crypt, p, &len, rtcp) != 0)
+        e->refused_pkts++;
+    else if (take)
         take(p, len, e->arg);
+}
+
+uint64_t peer_endpoint_refused(const struct peer_endpoint *e) {
+    return e->refused_pkts;
 }
 
 void peer_endpoint_on_readable(struct peer_endpoint *e, uint64_t now_ms) {

@@ -68,6 +68,8 @@ int peer_endpoint_send_rtp(struct peer_endpoint *e, const uint8_t *p, size_t len
 int peer_endpoint_send_data(struct peer_endpoint *e, const uint8_t *p, size_t len);
 /* Send any bytes as they are, for hostile tests. */
 void peer_endpoint_send_raw(struct peer_endpoint *e, const uint8_t *p, size_t len);
+/* SRTP and SRTCP packets so far that failed their authentication, or came with an index that was used. */
+uint64_t peer_endpoint_refused(const struct peer_endpoint *e);
 void peer_endpoint_set_rx_roc(struct peer_endpoint *e, uint32_t ssrc, uint32_t roc);
 
 #endif

@@ -55,8 +55,12 @@ static void on_keys_up(enum media_profile profile, void *arg) {
 static void on_rtp(const uint8_t *p, size_t len, void *arg) {
     struct peer_media *m = arg;
     enum peer_codec codec = (enum peer_codec)m->codec_by_pt[p[1] & 0x7f];
+    uint64_t now_us = clock_mono_us();
     if (m->report.rx_pkts++ == 0)
-        m->report.first_rx_us = clock_mono_us();
+        m->report.first_rx_us = now_us;
+    else if (now_us - m->report.last_rx_us > m->report.gap_us)
+        m->report.gap_us = now_us - m->report.last_rx_us;
+    m->report.last_rx_us = now_us;
     if (codec != PEER_CODEC_NONE)
         peer_meter_packet(m->meter, codec, p, len);
 }
@@ -77,6 +81,7 @@ static void on_readable(uv_poll_t *h, int status, int events) {
     (void)status;
     (void)events;
     peer_endpoint_on_readable(m->endpoint, clock_mono_ms());
+    m->report.refused_pkts = peer_endpoint_refused(m->endpoint);
 }
 
 static void on_tick(uv_timer_t *t) {

@@ -24,6 +24,8 @@ struct peer_media_report {
     int closed_err;
     uint64_t keys_us, first_rx_us; /* monotonic; 0: not yet */
     uint64_t rx_pkts, tx_pkts;
+    uint64_t last_rx_us, gap_us;      /* gap: the longest time between two packets that came one after the other */
+    uint64_t refused_pkts;            /* that failed their authentication, or came with an index that was used */
     char heard_data[PEER_DATA_BYTES]; /* the latest application data, as text */
 };
 

@@ -18,6 +18,8 @@
 #define SIM_PROTOCOL    "apns-sim.v1"
 #define ATTACH_PROTOCOL "wakegate.v1"
 #define SYSTEM_WAITS_MS 7000 /* iOS looks a second time so long after the delivery whether the call was reported */
+#define REDIAL_MS       200
+#define REDIAL_MAX_MS   15000 /* a call whose gateway is not back by then is over */
 
 /* One call as the app sees it; there is at most one. */
 struct ring {
@@ -40,8 +42,10 @@ struct phone {
     unsigned violations;
     struct phone_sealed sealed;
     bool ringing, closing, registered;
-    json_t *push; /* the payload that is waking the app */
-    bool tapped;  /* it was a notification */
+    char url[512];    /* of the latest connection */
+    uint64_t lost_ms; /* monotonic: the connection was lost then, in a call; 0: it is there */
+    json_t *push;     /* the payload that is waking the app */
+    bool tapped;      /* it was a notification */
     struct ring ring;
     struct phone_busy *busy; /* other calls that are being refused */
 };
@@ -153,10 +157,11 @@ static void ring_over(struct phone *p, const char *reason) {
     if (r->media)
         phone_call_report(r->media, &m);
     tell(p, "call_over",
-         json_pack("{s:s,s:s,s:s,s:b,s:b,s:f,s:b,s:I,s:I}", "call", r->call, "reason", reason, "mode", m.mode,
+         json_pack("{s:s,s:s,s:s,s:b,s:b,s:f,s:b,s:I,s:I,s:I,s:I}", "call", r->call, "reason", reason, "mode", m.mode,
                    "must_report", r->must_report, "reported", r->reported, "heard_hz", m.heard_hz, "heard_expected",
                    peer_tone_is(m.heard_hz, p->cfg->expect_hz), "rx_pkts", (json_int_t)m.rx_pkts, "tx_pkts",
-                   (json_int_t)m.tx_pkts));
+                   (json_int_t)m.tx_pkts, "gap_ms", (json_int_t)(m.gap_us / 1000), "refused_pkts",
+                   (json_int_t)m.refused_pkts));
     if (r->media)
         phone_call_close(r->media);
     uv_timer_stop(&p->dial);
@@ -198,6 +203,14 @@ static void on_hangup_timer(uv_timer_t *t) {
     send_json(p->gateway, json_pack("{s:s,s:s}", "type", "hangup", "call", p->ring.call));
 }
 
+static void send_answer(struct phone *p) {
+    const struct ring *r = &p->ring;
+    json_t *answer = json_pack("{s:s,s:s}", "type", "answer", "call", r->call);
+    if (r->media && !phone_call_has_keys(r->media))
+        json_object_set_new(answer, "sdp", json_string(phone_call_sdp(r->media)));
+    send_json(p->gateway, answer);
+}
+
 static void on_answer_timer(uv_timer_t *t) {
     struct phone *p = t->data;
     struct ring *r = &p->ring;
@@ -208,10 +221,7 @@ static void on_answer_timer(uv_timer_t *t) {
         send_json(p->gateway, json_pack("{s:s,s:s,s:s}", "type", "decline", "call", r->call, "reason", reason));
         return;
     }
-    json_t *answer = json_pack("{s:s,s:s}", "type", "answer", "call", r->call);
-    if (r->media && !phone_call_has_keys(r->media))
-        json_object_set_new(answer, "sdp", json_string(phone_call_sdp(r->media)));
-    send_json(p->gateway, answer);
+    send_answer(p);
     r->answered = true;
     tell(p, "answered", json_pack("{s:s}", "call", r->call));
     if (r->media)
@@ -236,6 +246,8 @@ static void on_call_message(struct phone *p, const json_t *m) {
         snprintf(r->call, sizeof r->call, "%s", peer_text(m, "call"));
     }
     take_handoff(p, json_object_get(m, "handoff"));
+    if (r->answered && strcmp(peer_text(m, "state"), "ringing") == 0) /* it was on its way when the connection broke */
+        send_answer(p);
     if (r->answered || uv_is_active((uv_handle_t *)&p->answer) || p->cfg->habit == PHONE_NO_REPORT ||
         p->cfg->habit == PHONE_CONFESSES || p->cfg->habit == PHONE_FAILS)
         return;
@@ -271,9 +283,12 @@ static void on_gateway_text(const char *text, size_t len, void *arg) {
     json_decref(m);
 }
 
+static void on_dial_timer(uv_timer_t *t);
+
 static void on_gateway_open(void *arg) {
     struct phone *p = arg;
     const struct phone_config *cfg = p->cfg;
+    p->lost_ms = 0;
     json_t *hello = json_pack("{s:s,s:s,s:s,s:b,s:s}", "type", "hello", "device", cfg->device, "app_state",
                               app_state(p), "on_call", cfg->on_call, "os_version", cfg->os_version);
     if (p->ringing && p->ring.token[0]) {
@@ -285,26 +300,39 @@ static void on_gateway_open(void *arg) {
     send_json(p->gateway, hello);
 }
 
+/* In a call the media goes on meanwhile: the app dials again. */
 static void on_gateway_closed(const char *why, void *arg) {
     struct phone *p = arg;
+    uint64_t now_ms = clock_mono_ms();
     p->gateway = NULL;
-    if (p->ringing && !p->closing) {
-        tell(p, "error", json_pack("{s:s,s:s}", "detail", "connection to the gateway lost", "why", why));
-        ring_over(p, "connection_lost");
+    if (!p->ringing || p->closing)
+        return;
+    if (!p->lost_ms) {
+        p->lost_ms = now_ms;
+        tell(p, "connection_lost", json_pack("{s:s,s:s}", "call", p->ring.call, "why", why));
     }
+    if (now_ms - p->lost_ms < REDIAL_MAX_MS) {
+        uv_timer_start(&p->dial, on_dial_timer, REDIAL_MS, 0);
+        return;
+    }
+    p->lost_ms = 0;
+    ring_over(p, "connection_lost");
 }
 
 static const struct peer_ws_ops gateway_ops = {on_gateway_open, on_gateway_text, on_gateway_closed};
 
 static void attach(struct phone *p, const char *url) {
+    snprintf(p->url, sizeof p->url, "%s", url);
     if (!p->gateway && peer_ws_connect(&p->gateway, p->cfg->net, url, ATTACH_PROTOCOL, &gateway_ops, p) != 0)
         on_gateway_closed("no connection", p);
 }
 
 static void on_dial_timer(uv_timer_t *t) {
     struct phone *p = t->data;
+    char url[sizeof p->url];
+    memcpy(url, p->url, sizeof url);
     if (p->ringing)
-        attach(p, p->ring.attach);
+        attach(p, p->lost_ms ? url : p->ring.attach);
 }
 
 /* What the push brings for the media is used before anything is said to the gateway. */

@@ -165,6 +165,8 @@ void phone_call_report(const struct phone_call *c, struct phone_call_report *r) 
     r->keys_up = m->keys_up;
     r->heard_hz = peer_media_heard_hz(c->media);
     r->rx_pkts = m->rx_pkts;
+    r->gap_us = m->gap_us;
+    r->refused_pkts = m->refused_pkts;
     r->tx_pkts = m->tx_pkts;
 }
 

@@ -17,7 +17,7 @@ struct phone_call_report {
     char mode[16];
     bool path_up, keys_up;
     double heard_hz;
-    uint64_t rx_pkts, tx_pkts;
+    uint64_t rx_pkts, tx_pkts, gap_us, refused_pkts; /* as in peer_media_report */
 };
 
 /* handoff: the object of design.md, "Handoff modes". tone_hz is played from phone_call_answer on. */
