@@ -2,12 +2,15 @@
 #include "tests/peers/peer_world.h"
 
 #include "base/bytes.h"
+#include "base/secret.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define UFRAG   "localfrag"
 #define PWD     "localpasswordlocalpassword"
@@ -51,7 +54,18 @@ static void on_rtcp(const uint8_t *p, size_t len, void *arg) {
     keep(arg, true, p, len);
 }
 
-static const struct peer_endpoint_ops ops = {.path_up = on_path, .keys_up = on_keys, .rtp = on_rtp, .rtcp = on_rtcp};
+static void on_data(const uint8_t *p, size_t len, void *arg) {
+    struct peer_end *end = arg;
+    snprintf(end->data, sizeof end->data, "%.*s", (int)len, (const char *)p);
+}
+
+static void on_closed(int err, void *arg) {
+    (void)err;
+    ((struct peer_end *)arg)->closed = true;
+}
+
+static const struct peer_endpoint_ops ops = {
+    .path_up = on_path, .keys_up = on_keys, .rtp = on_rtp, .data = on_data, .closed = on_closed, .rtcp = on_rtcp};
 
 static struct sdp_fingerprint fingerprint_of(const char *text) {
     struct sdp_fingerprint f = {.hash = "sha-256", .len = 32};
@@ -65,10 +79,23 @@ static struct sdp_fingerprint fingerprint_of(const char *text) {
     return f;
 }
 
+static void take_state(struct peer_world *w, const struct media_event *ev) {
+    w->states++;
+    if (ev->kind == MEDIA_EV_CALL_STATE) {
+        w->call_state = ev->u.call;
+        return;
+    }
+    *(ev->u.leg.near ? &w->near_state : &w->far_state) = ev->u.leg;
+    if (w->keeps)
+        media_kept(w->media, w->id, &ev->u.leg);
+}
+
 static void take_events(struct peer_world *w) {
     struct media_event ev;
     while (media_poll(w->media, &ev) == 0) {
         w->seen[ev.kind] = true;
+        if (ev.kind == MEDIA_EV_LEG_STATE || ev.kind == MEDIA_EV_CALL_STATE)
+            take_state(w, &ev);
         if (ev.kind == MEDIA_EV_KEYS)
             w->keys = ev;
         if (ev.kind == MEDIA_EV_STATS || ev.kind == MEDIA_EV_CLOSED)
@@ -122,6 +149,45 @@ struct peer_world *peer_world_new(const struct media_config *cfg) {
     return w;
 }
 
+/* What the workers still send goes nowhere. */
+static void cut_off(uint16_t port) {
+    int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC), cut = 0;
+    assert(nowhere >= 0);
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_storage bound;
+        struct addr a;
+        socklen_t len = sizeof bound;
+        if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
+            continue;
+        addr_from_sockaddr(&a, (struct sockaddr *)&bound);
+        if (addr_is_set(&a) && addr_port(&a) == port)
+            cut += dup2(nowhere, fd) == fd;
+    }
+    assert(cut == 1);
+    close(nowhere);
+}
+
+void peer_world_crash(struct peer_world *w, const struct media_config *as) {
+    struct media_config cfg = *as;
+    struct media_resume r = {.call = w->call_state, .far = w->far_state};
+    struct err_text et = {""};
+    char fingerprint[DTLS_FINGERPRINT_BYTES];
+    cfg.port = r.port = media_port(w->media, 0);
+    snprintf(fingerprint, sizeof fingerprint, "%s", media_call_fingerprint(w->media, w->id));
+    r.fingerprint = fingerprint;
+    assert(w->identity || media_identity_save(w->media, 0, &w->identity, &w->identity_len) == 0);
+    cut_off(cfg.port);
+    media_stop(w->media);
+    assert(media_start(&w->media, &cfg, &et) == 0);
+    assert(media_identity_load(w->media, w->identity, w->identity_len, &et) == 0);
+    memset(w->seen, 0, sizeof w->seen);
+    assert(media_resume(w->media, &r, &w->id, &et) == 0);
+    if (w->near_state.near)
+        assert(media_resume_near(w->media, w->id, &w->near_state) == 0);
+    media_identities_settle(w->media, NULL, NULL);
+    peer_world_sync(w);
+}
+
 static void end_free(struct peer_end *end) {
     peer_endpoint_free(end->e);
     dtls_identity_free(end->identity);
@@ -131,6 +197,7 @@ struct peer_world *peer_world_free(struct peer_world *w) {
     end_free(&w->caller);
     end_free(&w->phone);
     media_stop(w->media);
+    secret_free(w->identity, w->identity_len);
     free(w);
     return NULL;
 }

@@ -21,7 +21,8 @@ struct peer_packet { /* as it was before it was protected */
 struct peer_end {
     struct dtls_identity *identity;
     struct peer_endpoint *e;
-    bool path, keys;
+    bool path, keys, closed;
+    char data[64];  /* the latest application data, as text */
     unsigned count; /* of got */
     struct peer_packet got[PEER_WORLD_GOT_MAX];
 };
@@ -34,6 +35,13 @@ struct peer_world {
     bool seen[MEDIA_EV_CLOSED + 1];
     struct media_event keys, last_stats; /* last_stats: of MEDIA_EV_STATS or MEDIA_EV_CLOSED */
     int failed_err;
+    /* With media_config.keep: the latest states. keeps: each is safe at once. */
+    struct media_leg_state far_state, near_state;
+    struct media_call_state call_state;
+    unsigned states; /* how many came */
+    bool keeps;
+    char *identity; /* of the first media plane, in PEM */
+    size_t identity_len;
 };
 
 struct peer_world *peer_world_new(const struct media_config *cfg);
@@ -49,6 +57,10 @@ void peer_world_hand_over(struct peer_world *w, enum media_mode mode);
 void peer_world_send(struct peer_end *from, const uint8_t *p, size_t len);
 /* A plain packet of 20 ms of nothing. */
 void peer_world_send_rtp(struct peer_end *from, uint32_t ssrc, uint16_t seq);
+
+/* The media plane is gone without a word, as by kill -9, and another one, which knows what the first one told, takes
+ * the call up on the same port. */
+void peer_world_crash(struct peer_world *w, const struct media_config *cfg);
 
 /* The callee accepts. */
 void peer_world_gate(struct peer_world *w);

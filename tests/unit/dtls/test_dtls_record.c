@@ -505,6 +505,64 @@ static void the_last_sequence_number_is_the_last_record(void **state) {
     world_free(w);
 }
 
+static uint64_t get(const uint8_t *p, size_t bytes) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < bytes; i++)
+        n = n << 8 | p[i];
+    return n;
+}
+
+/* Another process goes on: OpenSSL reads it, and no number and no nonce comes twice. */
+static void a_saved_association_goes_on_above_what_was_used(void **state) {
+    enum { AHEAD = 1000, MEANWHILE = 5 };
+    struct world *w = world_connected();
+    struct dtls_session_state s;
+    struct dtls_session *next = NULL;
+    uint8_t out[DGRAM_MAX];
+    struct dgram last = {0};
+    (void)state;
+    assert_int_equal(dtls_session_save(w->session, &s, AHEAD), 0);
+    for (int i = 0; i < MEANWHILE; i++) {
+        assert_int_equal(dtls_session_write(w->session, (const uint8_t *)"word", 4), 0);
+        last = w->sent.d[0];
+        assert_int_equal(peer_reads(w, out), 4);
+    }
+    w->session = dtls_session_forget(w->session);
+    assert_int_equal(dtls_session_resume(&next, &s, &ops, w), 0);
+    w->session = next;
+    assert_true(dtls_session_connected(next));
+    assert_int_equal(dtls_session_left(next), 0);
+    assert_int_equal(dtls_session_write(next, (const uint8_t *)"word", 4), E_CLOSED);
+    dtls_session_limit(next, s.record.tx_seq + 2);
+    assert_int_equal(dtls_session_left(next), 2);
+    assert_int_equal(dtls_session_write(next, (const uint8_t *)"next", 4), 0);
+    struct dgram first = w->sent.d[0];
+    uint64_t step = get(first.p + SEQ_AT, 6) - get(last.p + SEQ_AT, 6);
+    assert_int_equal(step, AHEAD - MEANWHILE + 1);
+    if (!strstr(suite, "CHACHA"))
+        assert_int_equal(get(first.p + NONCE_AT, 8) - get(last.p + NONCE_AT, 8), step);
+    assert_int_equal(peer_reads(w, out), 4);
+    assert_memory_equal(out, "next", 4);
+    assert_int_equal(SSL_write(w->ssl, "back", 4), 4);
+    to_session(w);
+    assert_memory_equal(w->last, "back", 4);
+    assert_int_equal(dtls_session_write(next, (const uint8_t *)"word", 4), 0);
+    assert_int_equal(dtls_session_write(next, (const uint8_t *)"word", 4), E_CLOSED);
+    world_free(w);
+}
+
+static void what_openssl_has_cannot_be_saved(void **state) {
+    struct world *w = world_connected();
+    struct dtls_session_state s;
+    struct dtls_session *next = NULL;
+    (void)state;
+    assert_int_equal(dtls_session_save(w->session, &s, 1), E_UNSUPPORTED);
+    memset(&s, 0, sizeof s);
+    assert_int_equal(dtls_session_resume(&next, &s, &ops, w), E_UNSUPPORTED);
+    assert_null(next);
+    world_free(w);
+}
+
 static void keys_that_do_not_open_our_record_are_not_taken(void **state) {
     struct world *w = world_connected();
     struct dgram d = w->peer_sealed;
@@ -543,9 +601,11 @@ static int run(const char *name, bool client) {
         cmocka_unit_test(every_changed_or_missing_byte_is_noticed),
         cmocka_unit_test(numbers_and_nonces_go_on_where_openssl_stopped),
         cmocka_unit_test(the_last_sequence_number_is_the_last_record),
+        cmocka_unit_test(a_saved_association_goes_on_above_what_was_used),
         cmocka_unit_test(keys_that_do_not_open_our_record_are_not_taken),
     };
-    const struct CMUnitTest other[] = {cmocka_unit_test(a_suite_of_another_kind_stays_with_openssl)};
+    const struct CMUnitTest other[] = {cmocka_unit_test(a_suite_of_another_kind_stays_with_openssl),
+                                       cmocka_unit_test(what_openssl_has_cannot_be_saved)};
     suite = name;
     session_is_client = client;
     print_message("%s, the session is the %s\n", name, client ? "client" : "server");

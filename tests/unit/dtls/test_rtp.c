@@ -137,6 +137,18 @@ static void a_seventeenth_ssrc_is_not_followed(void **state) {
     assert_int_equal(s.t.s[RTP_STREAMS_MAX - 1].seq, 2);
 }
 
+static void a_packets_counter_follows_from_a_near_one(void **state) {
+    const struct rtp_stream s = {SSRC, 5, 100}, first = {SSRC, 0, 100}, late = {SSRC, 5, 65000};
+    (void)state;
+    assert_int_equal(rtp_stream_roc(&s, 100), 5);
+    assert_int_equal(rtp_stream_roc(&s, 100 + 0x7fff), 5);
+    assert_int_equal(rtp_stream_roc(&s, 99), 5);
+    assert_int_equal(rtp_stream_roc(&s, 65535), 4);
+    assert_int_equal(rtp_stream_roc(&first, 65535), 0); /* before the first round there is none */
+    assert_int_equal(rtp_stream_roc(&late, 3), 6);
+    assert_int_equal(rtp_stream_roc(&late, 64000), 5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_byte_and_the_length_decide_what_is_rtp),
@@ -151,6 +163,7 @@ int main(void) {
         cmocka_unit_test(a_long_stream_counts_every_round),
         cmocka_unit_test(each_ssrc_has_its_own_counter),
         cmocka_unit_test(a_seventeenth_ssrc_is_not_followed),
+        cmocka_unit_test(a_packets_counter_follows_from_a_near_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

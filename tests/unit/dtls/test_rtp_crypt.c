@@ -374,6 +374,92 @@ static int stop(void **state) {
     return 0;
 }
 
+static struct packet rtcp(uint32_t ssrc, size_t len) {
+    struct packet k = {{0x81, 206, 0, (uint8_t)(len / 4 - 1), (uint8_t)(ssrc >> 24), (uint8_t)(ssrc >> 16),
+                        (uint8_t)(ssrc >> 8), (uint8_t)ssrc},
+                       len};
+    for (size_t i = 8; i < len; i++)
+        k.p[i] = (uint8_t)(i * 3);
+    return k;
+}
+
+/* The index: the last four bytes in GCM, before the tag in CM. */
+static uint32_t index_of(const struct packet *k, enum media_profile profile) {
+    const uint8_t *p = k->p + k->len - (profile == MEDIA_PROFILE_AES128_CM_SHA1_80 ? 4 + CM_TAG : 4);
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* libsrtp is the reader. */
+static void srtcp_of_any_length_is_understood(void **state) {
+    (void)state;
+    for (size_t i = 0; i < PROFILES; i++) {
+        struct pair w = pair_new(profiles[i]);
+        for (size_t len = 8; len <= 64; len += 4) {
+            struct packet k = rtcp(SSRC, len), plain = k;
+            assert_int_equal(rtp_crypt_protect(w.here, k.p, &k.len, true), 0);
+            assert_int_equal(rtp_crypt_unprotect(w.there, k.p, &k.len, true), 0);
+            assert_same(&k, &plain);
+        }
+        pair_free(&w);
+    }
+}
+
+static void srtcp_indices_begin_where_they_are_told_and_end_at_their_limit(void **state) {
+    (void)state;
+    for (size_t i = 0; i < PROFILES; i++) {
+        struct pair w = pair_new(profiles[i]);
+        struct packet k = rtcp(SSRC, 12), other = rtcp(SSRC + 1, 12), more = k, after = k, early = k;
+        assert_int_equal(rtp_crypt_protect(w.here, early.p, &early.len, true), 0);
+        assert_int_equal(index_of(&early, profiles[i]), 0x80000001U);
+        rtp_crypt_set_rtcp(w.here, 1U << 20, (1U << 20) + 2);
+        assert_int_equal(rtp_crypt_protect(w.here, k.p, &k.len, true), 0);
+        assert_int_equal(index_of(&k, profiles[i]), 0x80000000U | 1U << 20);
+        assert_int_equal(rtp_crypt_protect(w.here, other.p, &other.len, true), 0);
+        assert_int_equal(rtp_crypt_protect(w.here, more.p, &more.len, true), E_FULL);
+        assert_int_equal(rtp_crypt_rtcp_next(w.here), (1U << 20) + 2);
+        rtp_crypt_set_rtcp(w.here, (1U << 20) + 2, 1U << 21);
+        assert_int_equal(rtp_crypt_protect(w.here, after.p, &after.len, true), 0);
+        assert_int_equal(rtp_crypt_unprotect(w.there, k.p, &k.len, true), 0);
+        assert_int_equal(rtp_crypt_unprotect(w.there, other.p, &other.len, true), 0);
+        assert_int_equal(rtp_crypt_unprotect(w.there, after.p, &after.len, true), 0);
+        pair_free(&w);
+    }
+}
+
+static void the_last_srtcp_index_is_the_last_packet(void **state) {
+    struct pair w = pair_new(MEDIA_PROFILE_AEAD_AES_128_GCM);
+    struct packet last = rtcp(SSRC, 12), none = last;
+    (void)state;
+    rtp_crypt_set_rtcp(w.here, 0x7ffffffe, 0x7fffffff);
+    assert_int_equal(rtp_crypt_protect(w.here, last.p, &last.len, true), 0);
+    assert_int_equal(rtp_crypt_protect(w.here, none.p, &none.len, true), E_FULL);
+    pair_free(&w);
+}
+
+static void a_sender_can_start_at_a_known_counter(void **state) {
+    (void)state;
+    for (size_t i = 0; i < PROFILES; i++) {
+        struct pair w = pair_new(profiles[i]);
+        struct packet k = rtp(SSRC, 500), want = k, other = rtp(SSRC + 1, 7), other_want = other,
+                      wrapped = rtp(SSRC, 2);
+        assert_int_equal(rtp_crypt_set_tx_roc(w.here, &w.keys, SSRC, 3), 0);
+        assert_int_equal(rtp_crypt_set_tx_roc(w.here, &w.keys, SSRC, 3), 0);
+        assert_int_equal(rtp_crypt_protect(w.here, k.p, &k.len, false), 0);
+        reference(&want, &w.keys, 3);
+        assert_same(&k, &want);
+        assert_int_equal(rtp_crypt_protect(w.here, other.p, &other.len, false), 0);
+        reference(&other_want, &w.keys, 0);
+        assert_same(&other, &other_want);
+        struct packet high = rtp(SSRC, 33000), higher = rtp(SSRC, 65000), wrapped_want = wrapped;
+        assert_int_equal(rtp_crypt_protect(w.here, high.p, &high.len, false), 0);
+        assert_int_equal(rtp_crypt_protect(w.here, higher.p, &higher.len, false), 0);
+        assert_int_equal(rtp_crypt_protect(w.here, wrapped.p, &wrapped.len, false), 0);
+        reference(&wrapped_want, &w.keys, 4);
+        assert_same(&wrapped, &wrapped_want);
+        pair_free(&w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_reference_derives_the_keys_of_rfc_3711_b3),
@@ -390,6 +476,10 @@ int main(void) {
         cmocka_unit_test(the_same_packet_may_be_sent_twice),
         cmocka_unit_test(a_receiver_can_start_at_a_known_counter),
         cmocka_unit_test(a_known_counter_of_one_ssrc_leaves_the_others_at_zero),
+        cmocka_unit_test(a_sender_can_start_at_a_known_counter),
+        cmocka_unit_test(srtcp_of_any_length_is_understood),
+        cmocka_unit_test(srtcp_indices_begin_where_they_are_told_and_end_at_their_limit),
+        cmocka_unit_test(the_last_srtcp_index_is_the_last_packet),
         cmocka_unit_test(what_is_too_short_is_refused),
         cmocka_unit_test(a_profile_that_is_none_is_refused),
     };
