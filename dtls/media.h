@@ -137,6 +137,13 @@ int media_close(struct media *m, media_id id);
 /* Ask for MEDIA_EV_STATS. */
 int media_stats(struct media *m, media_id id);
 
+struct media_call_stats {
+    uint64_t far_rx_pkts, far_tx_pkts, near_rx_pkts, near_tx_pkts; /* media packets received and sent on each leg */
+    uint64_t far_rx_bytes, far_tx_bytes, near_rx_bytes, near_tx_bytes;
+    uint64_t discarded_pkts; /* from the caller before the gate opened */
+    uint64_t dropped_pkts;   /* authentication failures, no path, hold buffer overrun */
+};
+
 /* What a call needs to go on in another process: struct media_call_state, and a struct media_leg_state for each leg.
  * Both are told anew whenever something in them changes; the latest counts. A process that resumes a call sends on with
  * nothing that this one may have sent with: SRTCP indices and DTLS sequence numbers go on above the ones that were
@@ -172,6 +179,7 @@ struct media_call_state {
     bool ringback, ringback_sent;
     uint8_t ringback_pt;
     struct media_flow_state from_far, from_near;
+    struct media_call_stats stats; /* what was counted since is lost */
 };
 
 enum media_event_kind {
@@ -191,13 +199,6 @@ enum media_event_kind {
     MEDIA_EV_LEG_STATE,     /* u.leg; with media_config.keep. The receiver wipes the event */
     MEDIA_EV_CALL_STATE,    /* u.call; likewise */
     MEDIA_EV_CLOSED         /* after media_close: the id is gone; u.stats has the final figures */
-};
-
-struct media_call_stats {
-    uint64_t far_rx_pkts, far_tx_pkts, near_rx_pkts, near_tx_pkts; /* media packets received and sent on each leg */
-    uint64_t far_rx_bytes, far_tx_bytes, near_rx_bytes, near_tx_bytes;
-    uint64_t discarded_pkts; /* from the caller before the gate opened */
-    uint64_t dropped_pkts;   /* authentication failures, no path, hold buffer overrun */
 };
 
 struct media_event {

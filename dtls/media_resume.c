@@ -69,6 +69,7 @@ void media_tell_call(struct media_call *c) {
     s->ringback_pt = c->ringback_pt;
     s->from_far = c->from_far.s;
     s->from_near = c->from_near.s;
+    s->stats = c->stats;
     note_told(&c->from_far);
     note_told(&c->from_near);
     media_worker_emit(c->worker, &ev);
@@ -160,6 +161,7 @@ static void resume_call(struct media_worker *w, const struct media_command *cmd)
     c->ringback_pt = s->ringback_pt;
     c->from_far.s = s->from_far;
     c->from_near.s = s->from_near;
+    c->stats = s->stats;
     /* The phone may or may not have them: until it says so, they are told again. */
     c->keys_told = s->keys_taken;
     resume_leg(&c->far, &cmd->u.resume.far);

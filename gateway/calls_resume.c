@@ -50,7 +50,7 @@ struct kept_device {
     unsigned push_count;
 };
 
-/* Its devices follow. */
+/* Its devices follow, and its timeline as JSON. */
 struct kept_call {
     char version[sizeof WAKEGATE_VERSION];
     char boot[BOOT_ID_BYTES];
@@ -164,6 +164,7 @@ static void fill_media(struct kept_call *k, const struct call *c) {
 
 static void write_call(struct buf *out, const struct call *c) {
     struct kept_call k;
+    char *timeline = json_dumps(c->timeline, JSON_COMPACT);
     memset(&k, 0, sizeof k);
     stamp(&k);
     k.fsm = c->fsm;
@@ -189,6 +190,8 @@ static void write_call(struct buf *out, const struct call *c) {
     secret_wipe(&k, sizeof k);
     for (unsigned i = 0; i < c->device_count; i++)
         add_device(out, &c->devices[i]);
+    buf_adds(out, timeline ? timeline : "[]");
+    free(timeline);
 }
 
 void call_keep_along(struct call *c) {
@@ -411,21 +414,25 @@ static int take_device(struct call *c, struct reader *r) {
     return 0;
 }
 
+static void set_timeline(struct call *c, const struct reader *r) {
+    json_t *timeline = json_loadb(r->p, r->left, 0, NULL);
+    if (json_is_array(timeline)) {
+        json_decref(c->timeline);
+        c->timeline = json_incref(timeline);
+    }
+    json_decref(timeline);
+}
+
 static int set_call(struct call *c, const struct kept_call *k, const struct call_row *row, struct err_text *et) {
     const struct config *cfg = c->owner->d.config;
-    json_t *doc = json_loads(row->doc, 0, NULL), *timeline = json_loads(row->timeline, 0, NULL);
+    json_t *doc = json_loads(row->doc, 0, NULL);
     const char *route = json_string_value(json_object_get(doc, "route"));
     for (unsigned i = 0; route && i < cfg->routes_count; i++)
         if (strcmp(cfg->routes[i].name, route) == 0)
             c->route = &cfg->routes[i];
     c->app = c->route && !c->route->reject ? config_app(cfg, c->route->app) : NULL;
     c->data = json_incref(json_object_get(doc, "data"));
-    if (json_is_array(timeline)) {
-        json_decref(c->timeline);
-        c->timeline = json_incref(timeline);
-    }
     json_decref(doc);
-    json_decref(timeline);
     snprintf(c->tenant, sizeof c->tenant, "%s", row->tenant);
     snprintf(c->callee, sizeof c->callee, "%s", row->callee);
     memcpy(c->handle, k->handle, sizeof c->handle);
@@ -498,6 +505,7 @@ static int resume_media(struct call *c, const struct kept *k, const struct kept_
     int err = sdp_parse(&c->offer, offer->p, offer->len, et);
     if (err != 0)
         return err;
+    c->offer_text = strdup(offer->p); /* it is sealed anew, by the present key */
     memcpy(c->offer->ice_ufrag, head->ice_ufrag, sizeof head->ice_ufrag);
     memcpy(c->offer->ice_pwd, head->ice_pwd, sizeof head->ice_pwd);
     memcpy(&r.call, media->p, sizeof r.call);
@@ -552,6 +560,7 @@ static int resume(struct call *c, const struct kept *k, const struct call_row *r
         err = err_say(et, E_NOMEM, "out of memory");
     while (err == 0 && c->device_count < head.device_count)
         err = take_device(c, &r);
+    set_timeline(c, &r);
     if (err == 0)
         err = calls_index_devices(c);
     if (err == 0 && c->fsm.media)

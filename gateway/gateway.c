@@ -257,7 +257,7 @@ static void load_idempotency(const struct idempotency_row *row, void *arg) {
 
 static void load_sealed(const struct sealed_row *row, void *arg) {
     const struct gateway *g = arg;
-    if (!identities_load(g->media, g->seal, row))
+    if (!identities_load(g->media, g->store, g->seal, row))
         push_service_load(g->pushes, row);
 }
 

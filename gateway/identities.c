@@ -37,9 +37,9 @@ void identities_keep(const struct media *m, struct store *s, const struct seal *
     store_sealed_prune(s, PREFIX, clock_wall_ms() - rotate_ms - CALL_MAX_MS);
 }
 
-bool identities_load(struct media *m, const struct seal *seal, const struct sealed_row *row) {
+bool identities_load(struct media *m, struct store *s, const struct seal *seal, const struct sealed_row *row) {
     struct err_text et = {""};
-    char *pem;
+    char *pem, *closed = NULL;
     size_t len;
     if (strncmp(row->name, PREFIX, strlen(PREFIX)) != 0)
         return false;
@@ -47,7 +47,12 @@ bool identities_load(struct media *m, const struct seal *seal, const struct seal
         return true; /* calls that need it say so */
     if (media_identity_load(m, pem, len, &et) != 0)
         log_warn("DTLS identity not taken over", log_s("detail", et.s));
+    else if (seal_close(&closed, seal, pem, len, row->name) == 0) { /* anew, by the present key */
+        const struct sealed_row again = {row->name, closed, row->updated_ms};
+        store_sealed_put(s, &again, NULL, NULL);
+    }
     secret_free(pem, len);
+    free(closed);
     return true;
 }
 

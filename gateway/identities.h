@@ -12,7 +12,7 @@
  * after rotate_ms and a day. Nothing without a seal. */
 void identities_keep(const struct media *m, struct store *s, const struct seal *seal, uint64_t rotate_ms);
 /* Returns whether the row is an identity; then the media plane has it, if it can be opened. */
-bool identities_load(struct media *m, const struct seal *seal, const struct sealed_row *row);
+bool identities_load(struct media *m, struct store *s, const struct seal *seal, const struct sealed_row *row);
 /* All calls are loaded: what none of them needs goes. */
 void identities_loaded(struct media *m, struct store *s);
 
