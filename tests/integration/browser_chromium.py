@@ -168,6 +168,24 @@ class Chromium(unittest.TestCase):
     def test_the_browser_as_dtls_server_in_every_mode(self):
         self.modes("passive", "server")
 
+    def test_the_gateway_crashes_in_the_middle_of_the_call(self):
+        """The page notices nothing but a gap: no new offer, no other handshake."""
+        for mode in ["transfer", "dtls", "sdes"]:
+            with self.subTest(mode=mode):
+                phone, placed, before = self.ring(mode, "actpass", "opus")
+                came = self.js("(id) => received(id)", placed["id"])
+                self.stack.gateway.kill()
+                self.stack.gateway = self.stack.start("gateway", "wakegate", "serve", "-c", self.stack.config)
+                self.assertEqual(self.stack.call(placed["id"])["state"], "active", self.stack.gateway.log())
+                self.js("() => new Promise((done) => setTimeout(done, 1500))")
+                wait_for(lambda p=placed: abs(self.js("(id) => heard(id)", p["id"]) - PHONE_HZ) < 12)
+                self.assertEqual(self.js("(id) => transport(id)", placed["id"]), before)
+                self.assertGreater(self.js("(id) => received(id)", placed["id"]), came + 40)
+                self.stack.delete(f"/v1/calls/{placed['id']}")
+                self.assertEqual(phone.wait_event("call_over")["refused_pkts"], 0)
+                self.end(phone, placed)
+                self.js("(id) => hangUp(id)", placed["id"])
+
     def test_pcmu(self):
         phone, placed, _ = self.ring("transfer", codec="pcmu")
         self.stack.delete(f"/v1/calls/{placed['id']}")
