@@ -207,12 +207,8 @@ void call_join(struct call *c, unsigned device) {
 
 void call_start(struct call *c) {
     c->started = true;
-    if (c->fsm.state == CALL_RINGING) {
-        call_sealed_open(c);
-        call_step(c, CALL_IN_START, 0);
+    if (c->fsm.state != CALL_RINGING) /* ended while it was being stored */
         return;
-    }
-    for (unsigned i = 0; i < c->device_count; i++) /* ended while it was being stored */
-        for (unsigned k = 0; k < c->devices[i].push_count; k++)
-            c->devices[i].pushes[k].state = PUSH_WITHDRAWN;
+    call_sealed_open(c);
+    call_step(c, CALL_IN_START, 0);
 }

@@ -85,6 +85,8 @@ struct push_row {
     const char *token_hash; /* of the attach token in the push; "" when it was not made */
 };
 int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg);
+/* The same, in the transaction of the next write: that of the call which the push is made for. */
+int store_push_plan(struct store *s, const struct push_row *row);
 typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t count, void *arg);
 /* device NULL: of all; newest first; limit 1..1000. */
 int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,

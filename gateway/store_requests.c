@@ -161,11 +161,7 @@ int store_call_list(struct store *s, const struct call_query *q, store_calls_cb 
     return store_submit(s, r);
 }
 
-int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
-    struct store_request *r = store_request_new(cb, arg);
-    if (!r)
-        return E_NOMEM;
-    struct store_op *op = store_add_op(r, STORE_PUSH_PUT);
+static void push_values(struct store_op *op, const struct push_row *row) {
     const char *texts[] = {row->id, row->call, row->device, row->tenant, row->app, row->app_version, row->os_version};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         store_add_text(op, texts[i]);
@@ -184,7 +180,22 @@ int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb
     store_add_text(op, row->network);
     store_add_int(op, (int64_t)row->ring_end_ms);
     store_add_text(op, row->token_hash);
+}
+
+int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = store_request_new(cb, arg);
+    if (!r)
+        return E_NOMEM;
+    push_values(store_add_op(r, STORE_PUSH_PUT), row);
     return store_submit(s, r);
+}
+
+int store_push_plan(struct store *s, const struct push_row *row) {
+    struct store_request *r = store_request_new(NULL, NULL);
+    if (!r)
+        return E_NOMEM;
+    push_values(store_add_op(r, STORE_PUSH_PUT), row);
+    return store_hold(s, r);
 }
 
 struct push_row store_row_push(const struct store_value *v) {
