@@ -24,7 +24,9 @@ static int check_gateway(const struct calls *cs, struct call_refusal *no) {
     if (cs->draining)
         return call_refuse(no, 503, "draining", NULL, "this gateway is going down and takes no new calls");
     if (!store_ok(cs->d.store))
-        return call_refuse(no, 503, "store", NULL, "the database does not take writes; see the gateway's log");
+        return call_refuse(no, 503, "store", NULL,
+                           "the database takes no writes: its disk is full, or read-only (the log says which); "
+                           "calls go on, and new ones are taken as soon as there is room");
     if (cs->live_count >= cs->live_max)
         return call_refuse(no, 503, "full", NULL, "%zu calls are live, and media.calls_max allows no more",
                            cs->live_count);

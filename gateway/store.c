@@ -240,12 +240,13 @@ int store_read_now(struct store *s, enum store_statement statement, struct store
 }
 
 int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_text *et) {
-    if (strncmp(url, "sqlite:", 7) != 0)
+    const char *path = store_url_path(url);
+    if (!path)
         return err_say(et, E_INVAL, "store.url: \"%s\" is not of the form sqlite:PATH", url);
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return err_say(et, E_NOMEM, "out of memory");
-    int err = store_db_open(&s->db, url + 7, et);
+    int err = store_db_open(&s->db, path, et);
     if (err != 0) {
         free(s);
         return err;

@@ -165,52 +165,88 @@ static int err_of(int code) {
     }
 }
 
+static int no_writes(const struct store_db *d, const char *path, struct err_text *et) {
+    bool full = (sqlite3_errcode(d->db) & 0xff) == SQLITE_FULL;
+    return err_say(et, full ? E_FULL : E_IO, "store.url: %s takes no writes: %s; %s", path, sqlite3_errmsg(d->db),
+                   full ? "make room on the disk"
+                        : "make room on the disk, or let the gateway's user write the file and in its folder");
+}
+
 /* Two gateways on one database would both ring the same phones. The lock goes with the process, however it ends. */
 static int take_lock(struct store_db *d, const char *path, struct err_text *et) {
     char name[4096];
     snprintf(name, sizeof name, "%s.lock", path);
     d->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0)
-        return err_say(et, E_IO, "store.url: %s: %s", name, strerror(errno));
+        return err_say(et, E_IO, "store.url: %s: %s; %s", name, strerror(errno),
+                       errno == ENOENT                      ? "the folder must exist"
+                       : errno == ENOSPC || errno == EDQUOT ? "make room"
+                                                            : "the gateway's user must be able to write in the folder");
     if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0)
         return err_say(et, E_CONFLICT, "store.url: %s is in use by another gateway; give each its own database", path);
     return 0;
 }
 
-static int read_version(struct store_db *d) {
+/* The first column of the first row; -1 when there is none. */
+static int read_number(sqlite3 *db, const char *text) {
     sqlite3_stmt *st = NULL;
-    int version = -1;
-    if (sqlite3_prepare_v2(d->db, "PRAGMA user_version", -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
-        version = sqlite3_column_int(st, 0);
+    int number = -1;
+    if (sqlite3_prepare_v2(db, text, -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+        number = sqlite3_column_int(st, 0);
     sqlite3_finalize(st);
-    return version;
+    return number;
+}
+
+static int read_version(sqlite3 *db) {
+    return read_number(db, "PRAGMA user_version");
+}
+
+const char *store_url_path(const char *url) {
+    return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
+}
+
+static int cannot_read(sqlite3 *db, const char *path, struct err_text *et) {
+    if ((sqlite3_errcode(db) & 0xff) == SQLITE_NOTADB)
+        return err_say(et, E_IO, "store.url: %s is not a database of SQLite; name another file", path);
+    return err_say(
+        et, E_IO,
+        "store.url: %s cannot be read: %s; make room on the disk, or let the gateway's user write in its folder", path,
+        sqlite3_errmsg(db));
+}
+
+/* Schemas up to 5 were written without our application id. */
+int store_db_check(sqlite3 *db, const char *path, struct err_text *et) {
+    int version = read_version(db), id = read_number(db, "PRAGMA application_id");
+    if (version < 0 || id < 0)
+        return cannot_read(db, path, et);
+    if ((id != 0 && id != STORE_APPLICATION_ID) ||
+        (version == 0 && read_number(db, "SELECT COUNT(*) FROM sqlite_master") != 0))
+        return err_say(et, E_UNSUPPORTED,
+                       "store.url: %s is the database of another program, and is left alone; name a file of its own "
+                       "for wakegate",
+                       path);
+    if (version > SCHEMA_VERSION)
+        return err_say(
+            et, E_UNSUPPORTED,
+            "store.url: %s was written by a newer wakegate (schema %d, this one knows %d); start that one, or "
+            "go back to a backup from before it",
+            path, version, SCHEMA_VERSION);
+    return 0;
 }
 
 static int migrate(struct store_db *d, const char *path, struct err_text *et) {
     char text[64];
-    int version = read_version(d);
-    if (version < 0)
-        return err_say(et, E_IO, "store.url: %s: not a database: %s", path, sqlite3_errmsg(d->db));
-    if (version > SCHEMA_VERSION)
-        return err_say(et, E_UNSUPPORTED,
-                       "store.url: %s was written by a newer wakegate (schema %d, this one knows %d)", path, version,
-                       SCHEMA_VERSION);
+    int version = read_version(d->db);
     for (; version < SCHEMA_VERSION; version++) {
         snprintf(text, sizeof text, "PRAGMA user_version = %d", version + 1);
-        if (sqlite3_exec(d->db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK ||
-            sqlite3_exec(d->db, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
+        if (sqlite3_exec(d->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+            return no_writes(d, path, et);
+        if (sqlite3_exec(d->db, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
             sqlite3_exec(d->db, text, NULL, NULL, NULL) != SQLITE_OK ||
             sqlite3_exec(d->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
             return err_say(et, E_IO, "store.url: %s: schema %d cannot be made: %s", path, version + 1,
                            sqlite3_errmsg(d->db));
     }
-    return 0;
-}
-
-static int prepare(struct store_db *d, struct err_text *et) {
-    for (int i = 0; i < STORE_STATEMENTS; i++)
-        if (sqlite3_prepare_v3(d->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &d->statements[i], NULL) != SQLITE_OK)
-            return err_say(et, E_IO, "store.url: statement %d: %s", i, sqlite3_errmsg(d->db));
     return 0;
 }
 
@@ -222,26 +258,47 @@ static void make_private(const char *path) {
         close(fd);
 }
 
+static int open_file(struct store_db *d, const char *path, struct err_text *et) {
+    make_private(path);
+    if (sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+            SQLITE_OK ||
+        sqlite3_busy_timeout(d->db, 2000) != SQLITE_OK)
+        return err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
+    return store_db_check(d->db, path, et);
+}
+
+/* WAL with FULL: a commit that was told is on the disk, also when the power goes. */
+static int set_modes(struct store_db *d, const char *path, struct err_text *et) {
+    if (sqlite3_exec(d->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    return no_writes(d, path, et);
+}
+
+/* Also says whether it takes writes: a gateway that could store nothing would refuse every call, and could not say of
+ * those that a crash cut off that they have ended. */
+static int claim(struct store_db *d, const char *path, struct err_text *et) {
+    if (sqlite3_exec(d->db, sql[STORE_PROBE], NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    return no_writes(d, path, et);
+}
+
+static int prepare(struct store_db *d, const char *path, struct err_text *et) {
+    (void)path;
+    for (int i = 0; i < STORE_STATEMENTS; i++)
+        if (sqlite3_prepare_v3(d->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &d->statements[i], NULL) != SQLITE_OK)
+            return err_say(et, E_IO, "store.url: statement %d: %s", i, sqlite3_errmsg(d->db));
+    return 0;
+}
+
 int store_db_open(struct store_db **dp, const char *path, struct err_text *et) {
+    static int (*const steps[])(struct store_db *, const char *, struct err_text *) = {take_lock, open_file, set_modes,
+                                                                                       migrate,   claim,     prepare};
     struct store_db *d = calloc(1, sizeof *d);
-    if (!d)
-        return err_say(et, E_NOMEM, "out of memory");
-    d->lock_fd = -1;
-    int err = take_lock(d, path, et);
-    if (err == 0)
-        make_private(path);
-    if (err == 0 && sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                                    NULL) != SQLITE_OK)
-        err = err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
-    /* WAL with FULL: a commit that was told is on the disk, also when the power goes. */
-    if (err == 0 &&
-        (sqlite3_busy_timeout(d->db, 2000) != SQLITE_OK ||
-         sqlite3_exec(d->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK))
-        err = err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
-    if (err == 0)
-        err = migrate(d, path, et);
-    if (err == 0)
-        err = prepare(d, et);
+    int err = d ? 0 : err_say(et, E_NOMEM, "out of memory");
+    if (d)
+        d->lock_fd = -1;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && err == 0; i++)
+        err = steps[i](d, path, et);
     if (err != 0)
         d = store_db_close(d);
     *dp = d;

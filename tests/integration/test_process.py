@@ -152,7 +152,7 @@ class Mistakes(StackTest):
             r'url: "sqlite:.*"', 'url: "sqlite:/nonexistent/w.db"', text))
         with open(self.stack.path("noise.db"), "w") as f:
             f.write("this is no database, although it is long enough for one\n" * 100)
-        self.refused(r"^store.url: .*noise.db: .*not a database", lambda text: text.replace("wakegate.db", "noise.db"))
+        self.refused(r"^store.url: .*noise.db is not a database", lambda text: text.replace("wakegate.db", "noise.db"))
         self.refused(r"user: there is no user \"nobody-at-all\"", lambda text: text + "user: nobody-at-all\n")
 
     def test_a_second_gateway_on_one_database(self):
