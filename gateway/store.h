@@ -187,8 +187,11 @@ int store_dead_list(struct store *s, const char *tenant, uint64_t before, uint64
 int store_dead_retry(struct store *s, uint64_t id, uint64_t now_ms, store_done_cb cb, void *arg);
 int store_dead_delete(struct store *s, uint64_t id, store_done_cb cb, void *arg);
 
-/* Delete calls that ended before this, their pushes, events from before then that no webhook waits for, and idempotency
- * keys older than 24 h. */
+#define STORE_KEY_KEEP_MS (24ULL * 3600 * 1000) /* idempotency keys */
+#define STORE_PRUNE_ROWS  500                   /* of a kind, in one transaction: a few milliseconds */
+/* Delete calls that ended before this, their pushes, events from before then that no webhook waits for, deliveries and
+ * idempotency keys that are too old; in as many transactions as it takes, other requests in between. cb: after the last
+ * of them, or when the store is ending. */
 int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg);
 
 /* At start, before the loop runs: everything that lives in memory. Blocks. */

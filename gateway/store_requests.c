@@ -342,16 +342,59 @@ int store_sealed_put(struct store *s, const struct sealed_row *row, store_done_c
     return store_submit(s, r);
 }
 
-int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg) {
-    struct store_request *r = store_request_new(cb, arg);
+/* Pruning goes on until nothing is left, in steps between which others have their turn. */
+struct prune {
+    struct store *store;
+    uint64_t ended_before_ms, now_ms;
+    store_done_cb cb;
+    void *arg;
+};
+
+static int prune_step(struct prune *p);
+
+static void deliver_prune(struct store_request *r) {
+    struct prune *p = r->arg;
+    bool more = r->err == 0 && r->changes_max >= STORE_PRUNE_ROWS && !store_is_ending(p->store);
+    int err = more ? prune_step(p) : r->err;
+    if (more && err == 0)
+        return;
+    if (p->cb)
+        p->cb(err, p->arg);
+    free(p);
+}
+
+static int prune_step(struct prune *p) {
+    const struct {
+        enum store_statement statement;
+        uint64_t before_ms;
+    } parts[] = {{STORE_PRUNE_PUSHES, p->ended_before_ms},
+                 {STORE_PRUNE_CALLS, p->ended_before_ms},
+                 {STORE_PRUNE_IDEMPOTENCY, p->now_ms - STORE_KEY_KEEP_MS},
+                 {STORE_PRUNE_DELIVERIES, p->now_ms - STORE_DELIVERY_KEEP_MS},
+                 {STORE_PRUNE_EVENTS, p->ended_before_ms}};
+    struct store_request *r = store_request_new(NULL, p);
     if (!r)
         return E_NOMEM;
-    store_add_int(store_add_op(r, STORE_PRUNE_PUSHES), (int64_t)ended_before_ms);
-    store_add_int(store_add_op(r, STORE_PRUNE_CALLS), (int64_t)ended_before_ms);
-    store_add_int(store_add_op(r, STORE_PRUNE_IDEMPOTENCY), (int64_t)now_ms - 24LL * 3600 * 1000);
-    store_add_int(store_add_op(r, STORE_PRUNE_DELIVERIES), (int64_t)(now_ms - STORE_DELIVERY_KEEP_MS));
-    store_add_int(store_add_op(r, STORE_PRUNE_EVENTS), (int64_t)ended_before_ms);
-    return store_submit(s, r);
+    r->deliver = deliver_prune;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        struct store_op *op = store_add_op(r, parts[i].statement);
+        store_add_int(op, (int64_t)parts[i].before_ms);
+        store_add_int(op, STORE_PRUNE_ROWS);
+        if (parts[i].statement == STORE_PRUNE_IDEMPOTENCY)
+            store_add_int(op, (int64_t)(p->now_ms + STORE_KEY_KEEP_MS));
+    }
+    return store_submit(p->store, r);
+}
+
+int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg) {
+    struct prune *p = calloc(1, sizeof *p);
+    if (!p)
+        return E_NOMEM;
+    *p = (struct prune){s, ended_before_ms, now_ms, cb, arg};
+    int err = prune_step(p);
+    if (err != 0)
+        free(p);
+    return err;
 }
 
 struct device store_row_device(const struct store_value *v) {

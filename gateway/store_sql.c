@@ -114,10 +114,15 @@ static const char *const sql[STORE_STATEMENTS] = {
     [STORE_IDEMPOTENCY_ALL] = "SELECT * FROM idempotency ORDER BY created_ms",
     [STORE_SEALED_PUT] = "INSERT OR REPLACE INTO sealed VALUES (?,?,?)",
     [STORE_SEALED_ALL] = "SELECT * FROM sealed",
-    [STORE_PRUNE_PUSHES] =
-        "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?)",
-    [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE ended_ms > 0 AND ended_ms < ?",
-    [STORE_PRUNE_IDEMPOTENCY] = "DELETE FROM idempotency WHERE created_ms < ?",
+    /* Pruning: the oldest so many (?2) at a time. Pushes go before their calls, and both mean the same calls. */
+    [STORE_PRUNE_PUSHES] = "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?1"
+                           " ORDER BY ended_ms, id LIMIT ?2)",
+    [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?1"
+                          " ORDER BY ended_ms, id LIMIT ?2)",
+    /* Keys are written in the order of time, so the oldest are in front; one from the future is of a clock that was
+     * wrong, and would keep what is behind it. */
+    [STORE_PRUNE_IDEMPOTENCY] = "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency ORDER BY rowid"
+                                " LIMIT ?2) AND (created_ms < ?1 OR created_ms > ?3)",
     [STORE_EVENT_PUT] = "INSERT INTO events VALUES (?,?,?,?,?)",
     [STORE_EVENT_LIST] =
         "SELECT id, tenant, type, at_ms, data FROM events WHERE tenant = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
@@ -144,9 +149,11 @@ static const char *const sql[STORE_STATEMENTS] = {
     [STORE_DEAD_RETRY] = "UPDATE deliveries SET dead = 0, attempts = 0, next_ms = ?2, created_ms = ?2"
                          " WHERE id = ?1 AND dead = 1",
     [STORE_DEAD_DELETE] = "DELETE FROM deliveries WHERE id = ? AND dead = 1",
-    [STORE_PRUNE_DELIVERIES] = "DELETE FROM deliveries WHERE created_ms < ?",
-    [STORE_PRUNE_EVENTS] = "DELETE FROM events WHERE id < IFNULL((SELECT id FROM events WHERE at_ms >= ?1 ORDER BY id"
-                           " LIMIT 1), 9223372036854775807) AND id NOT IN (SELECT event FROM deliveries)",
+    [STORE_PRUNE_DELIVERIES] =
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE created_ms < ?1 ORDER BY id LIMIT ?2)",
+    [STORE_PRUNE_EVENTS] = "DELETE FROM events WHERE id IN (SELECT id FROM events e WHERE id < IFNULL((SELECT id FROM"
+                           " events WHERE at_ms >= ?1 ORDER BY id LIMIT 1), 9223372036854775807)"
+                           " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = e.id) ORDER BY id LIMIT ?2)",
     [STORE_PROBE] = "PRAGMA application_id = 0x776b6774",
 };
 
@@ -368,6 +375,10 @@ int store_db_run(struct store_db *d, const struct store_op *op, struct store_row
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
     return err;
+}
+
+size_t store_db_changes(struct store_db *d) {
+    return (size_t)sqlite3_changes(d->db);
 }
 
 void store_op_free(struct store_op *op) {

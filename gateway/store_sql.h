@@ -86,6 +86,8 @@ int store_db_commit(struct store_db *d);
 void store_db_rollback(struct store_db *d);
 /* Run one statement; rows (may be NULL) get what it returns. Returns 0, E_IO, E_FULL, E_NOMEM. */
 int store_db_run(struct store_db *d, const struct store_op *op, struct store_rows *rows);
+/* Rows that the latest statement which writes has written or deleted. */
+size_t store_db_changes(struct store_db *d);
 
 void store_op_free(struct store_op *op);
 void store_rows_free(struct store_rows *rows);
