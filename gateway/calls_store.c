@@ -155,4 +155,7 @@ void calls_load_push(struct calls *cs, const struct push_row *row) {
     calls_tell_outcome(cs, &closed);
     if (store_push_put(cs->d.store, &closed, NULL, NULL) != 0)
         log_error("nothing stored", log_s("call", row->call), log_s("push", row->id));
+    /* What the row now says of the phone holds for the next call. */
+    if (strcmp(row->predicted_why, ledger_why_name(LEDGER_ALERT)) != 0)
+        calls_health_review(cs, row->tenant, row->device, NULL);
 }

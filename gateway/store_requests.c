@@ -406,7 +406,8 @@ struct device store_row_device(const struct store_value *v) {
                        .token_updated_ms = (uint64_t)v[16].i,
                        .token_accepted_ms = (uint64_t)v[17].i,
                        .token_refused = v[18].i != 0,
-                       .token_since_ms = (uint64_t)v[20].i};
+                       .token_since_ms = (uint64_t)v[20].i,
+                       .voip_ms = (uint64_t)v[21].i};
     char *save = NULL;
     snprintf(d.tenant, sizeof d.tenant, "%s", v[0].text);
     snprintf(d.id, sizeof d.id, "%s", v[1].text);

@@ -75,7 +75,11 @@ static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4,
 static const char *const sql[STORE_STATEMENTS] = {
     [STORE_DEVICE_PUT] = "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STORE_DEVICE_DELETE] = "DELETE FROM devices WHERE tenant = ? AND id = ?",
-    [STORE_DEVICES_ALL] = "SELECT * FROM devices ORDER BY created_ms",
+    /* With the time of the latest VoIP push that APNs took, 0: none is known. */
+    [STORE_DEVICES_ALL] =
+        "SELECT d.*, IFNULL((SELECT queued_ms FROM pushes p WHERE p.tenant = d.tenant AND p.device = d.id AND"
+        " p.status = 200 AND p.predicted_why <> 'alert' ORDER BY p.queued_ms DESC LIMIT 1), 0) FROM devices d"
+        " ORDER BY created_ms",
     [STORE_CALL_PUT] = "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?)",
     [STORE_CALL_GET] = "SELECT * FROM calls WHERE tenant = ? AND id = ?",
     /* ?2 and ?3: "" is any; ?4, ?5: the cursor, 0 is from the newest */
