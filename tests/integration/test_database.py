@@ -204,6 +204,20 @@ class ReadOnly(Calling, unittest.IsolatedAsyncioTestCase):
         if not able:
             self.skipTest("this file system does not refuse writes to immutable files")
 
+    async def test_a_file_that_is_read_only_at_the_start_is_named(self):
+        s = self.stack_of()
+        self.need_immutable(s)
+        s.gateway.stop()  # in order, so that all is in the one file
+        name = s.path("wakegate.db")
+        self.addCleanup(subprocess.run, ["chattr", "-i", name], check=True)
+        subprocess.run(["chattr", "+i", name], check=True)
+        code, _, err = run("serve", "-c", s.config)
+        self.assertEqual(code, 1, err)
+        self.assertRegex(err.splitlines()[-1], r"^wakegate: store.url: .*wakegate.db takes no writes: .*readonly database; .*"
+                                               "let the gateway's user write")
+        subprocess.run(["chattr", "-i", name], check=True)
+        s.gateway = s.start_gateway()
+
     async def test_calls_go_on_and_new_ones_wait(self):
         s = self.stack_of()
         self.need_immutable(s)
