@@ -19,7 +19,7 @@ struct creating {
 };
 
 static void reply_store_error(struct calls *cs, http_id id, int err) {
-    http_problem(cs->http, id, 503, "store", NULL, "the call could not be stored: %s", err_str(err));
+    http_problem(cs->http, id, 503, "store", NULL, "the call could not be stored: %s", store_err_str(err));
 }
 
 /* The same request came again while the first one was on its way. */

@@ -31,6 +31,9 @@ bool store_ok(const struct store *s);
 /* err: 0, or E_IO, E_FULL (disk), E_CONFLICT. All callbacks: from the loop, pointers live until they return. */
 typedef void (*store_done_cb)(int err, void *arg);
 
+/* What such an error says of the database, for whoever asked. Static storage. */
+const char *store_err_str(int err);
+
 int store_device_put(struct store *s, const struct device *dev, store_done_cb cb, void *arg);
 int store_device_delete(struct store *s, const char *tenant, const char *id, store_done_cb cb, void *arg);
 

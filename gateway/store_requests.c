@@ -63,6 +63,12 @@ static void device_values(struct store_op *op, const struct device *d) {
     store_add_int(op, (int64_t)d->token_since_ms);
 }
 
+const char *store_err_str(int err) {
+    return err == E_FULL ? "the database's disk is full"
+           : err == E_IO ? "the database is read-only, or its disk fails"
+                         : err_str(err);
+}
+
 int store_device_put(struct store *s, const struct device *dev, store_done_cb cb, void *arg) {
     struct store_request *r = store_request_new(cb, arg);
     if (!r)

@@ -22,7 +22,7 @@ KILLS = int(os.environ.get("WAKEGATE_KILLS", "500" if SLOW == 1 else "40"))
 SEED = int(os.environ.get("WAKEGATE_SEED", random.randrange(1 << 32)))
 USERS = 24
 CALLERS, REGISTRARS = 3, 2
-LOAD_S = (0.0, 0.1)  # from the start until the kill; some of them come before it serves
+LOAD_S = (0.0, 0.07) # from the start until the kill; some of them come before it serves
 EARLY = 0.1           # of the kills come while it starts
 CHECKED_BY_API = 8    # of a round's calls; the books are compared as a whole at the end
 

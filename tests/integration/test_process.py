@@ -719,7 +719,7 @@ class FullDisk(Calling, unittest.IsolatedAsyncioTestCase):
         ready = s.get("/readyz", token=None)
         self.assertEqual((ready.status, ready.json["store"]), (503, "takes no writes"))
         refused = s.put("/v1/devices/late", {"user": "late", "app": "vcs", "token": "ab" * 32})
-        self.problem(refused, 503, "store")
+        self.assertEqual(self.problem(refused, 503, "store"), "the device could not be stored: the database's disk is full")
         self.problem(s.get("/v1/devices/late"), 404, "not-found")
         before = s.get("/v1/devices/new-phone").json
         self.problem(s.put("/v1/devices/new-phone", {"app_version": "9.9", "rotate_secret": True}), 503, "store")
