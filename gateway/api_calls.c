@@ -167,7 +167,7 @@ static void on_end_stored(int err, void *arg) {
         http_reply(k->calls->http, k->id, k->status, NULL, NULL, 0, NULL, 0);
     else
         http_problem(k->calls->http, k->id, 503, "store", NULL, "the end of the call could not be stored: %s",
-                     err_str(err));
+                     store_err_str(err));
     free(k);
 }
 

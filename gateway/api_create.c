@@ -19,7 +19,7 @@ struct creating {
 };
 
 static void reply_store_error(struct calls *cs, http_id id, int err) {
-    http_problem(cs->http, id, 503, "store", NULL, "the call could not be stored: %s", err_str(err));
+    http_problem(cs->http, id, 503, "store", NULL, "the call could not be stored: %s", store_err_str(err));
 }
 
 /* The same request came again while the first one was on its way. */
@@ -117,6 +117,7 @@ static void store_new(struct call *c, const struct http_request *r, char *respon
                json_pack("{s:s,s:s,s:s,s:{s:s,s:s},s:b,s:i}", "call", c->id, "callee", c->callee, "state",
                          call_state_name(c->fsm.state), "caller", "handle", c->handle, "name", c->name, "video",
                          c->video, "devices", (int)c->device_count));
+    call_pushes_plan(c);
     call_store(c, i ? &row : NULL, on_stored, k);
 }
 

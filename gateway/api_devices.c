@@ -203,7 +203,7 @@ static void on_stored(int err, void *arg) {
         http_reply_json(p->http, p->id, p->status, p->body, NULL, 0);
     } else {
         json_decref(p->body);
-        http_problem(p->http, p->id, 503, "store", NULL, "the database does not take writes: %s", err_str(err));
+        http_problem(p->http, p->id, 503, "store", NULL, "the device could not be stored: %s", store_err_str(err));
     }
     free(p);
 }

@@ -230,9 +230,21 @@ static int push_accepted(struct step *s) {
     return 0;
 }
 
+/* Of a phone that no push reaches nothing will be heard: its second path need not wait. A notification has no better
+ * chance, by a token that is refused. */
+static void second_path_at_once(struct step *s) {
+    const struct call_fsm *f = s->f;
+    bool taken = s->leg->waited & 1U << WAIT_SECOND;
+    if (!taken && f->second != CONFIG_SECOND_PATH_ALERT && has_second_path(f, s->leg))
+        act(s, CALL_DO_SECOND, s->device, CALL_REASON_NONE);
+}
+
 /* A phone that was heard of in this call needs no push any more. */
 static int push_rejected(struct step *s) {
-    return s->leg->reached ? 0 : leg_out(s, CALL_UNREACHABLE);
+    if (s->leg->reached)
+        return 0;
+    second_path_at_once(s);
+    return leg_out(s, CALL_UNREACHABLE);
 }
 
 static int push_expired(struct step *s) {

@@ -94,7 +94,7 @@ enum call_action_kind {
     CALL_DO_JOIN,      /* tell this phone of the call over its connection */
     CALL_DO_OVERDUE,   /* no receipt of this phone, and one was to be expected */
     CALL_DO_SUSPECT,   /* still none: its health is to be looked at */
-    CALL_DO_SECOND,    /* still none, and its second path is taken */
+    CALL_DO_SECOND,    /* still none, or no push reaches it, and its second path is taken */
     CALL_DO_GATE,      /* media may flow */
     CALL_DO_HANDOFF,   /* this phone gets the media */
     CALL_DO_ELSEWHERE, /* tell this phone that another one answered */

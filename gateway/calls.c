@@ -180,6 +180,7 @@ static void ended(struct call *c) {
     struct calls *cs = c->owner;
     c->ended_ms = clock_wall_ms();
     call_note(c, 0, "ended", json_pack("{s:s}", "reason", call_reason_name(c->fsm.reason)));
+    call_pushes_give_up(c);
     DL_DELETE(cs->live, c);
     DL_APPEND(cs->ended, c);
     metric_set(cs->m_live, (int64_t)--cs->live_count);

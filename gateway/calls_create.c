@@ -24,7 +24,9 @@ static int check_gateway(const struct calls *cs, struct call_refusal *no) {
     if (cs->draining)
         return call_refuse(no, 503, "draining", NULL, "this gateway is going down and takes no new calls");
     if (!store_ok(cs->d.store))
-        return call_refuse(no, 503, "store", NULL, "the database does not take writes; see the gateway's log");
+        return call_refuse(no, 503, "store", NULL,
+                           "the database takes no writes: its disk is full, or read-only (the log says which); "
+                           "calls go on, and new ones are taken as soon as there is room");
     if (cs->live_count >= cs->live_max)
         return call_refuse(no, 503, "full", NULL, "%zu calls are live, and media.calls_max allows no more",
                            cs->live_count);
@@ -208,12 +210,8 @@ void call_join(struct call *c, unsigned device) {
 
 void call_start(struct call *c) {
     c->started = true;
-    if (c->fsm.state == CALL_RINGING) {
-        call_sealed_open(c);
-        call_step(c, CALL_IN_START, 0);
+    if (c->fsm.state != CALL_RINGING) /* ended while it was being stored */
         return;
-    }
-    for (unsigned i = 0; i < c->device_count; i++) /* ended while it was being stored */
-        for (unsigned k = 0; k < c->devices[i].push_count; k++)
-            c->devices[i].pushes[k].state = PUSH_WITHDRAWN;
+    call_sealed_open(c);
+    call_step(c, CALL_IN_START, 0);
 }

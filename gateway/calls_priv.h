@@ -271,6 +271,11 @@ struct call_push *call_push_new(struct call_device *d, enum apns_push_type type)
 /* NULL when it is none of this phone's. id in either case. */
 struct call_push *call_push_by_id(struct call_device *d, const char *id);
 void call_withdraw(struct call *c, unsigned device);
+/* Rows for the pushes that the call was made with, in the transaction that stores it: whatever cuts the gateway off, a
+ * push that left has its row, and its receipt counts. call_store follows. */
+void call_pushes_plan(struct call *c);
+/* The call has ended: what never left stays so, and its row says it. */
+void call_pushes_give_up(struct call *c);
 const char *push_state_name(enum push_state s);
 
 /* calls_receipt.c */
@@ -390,6 +395,8 @@ void call_keep_leg(struct call *c, const struct media_leg_state *leg);
 void call_keep_media(struct call *c, const struct media_call_state *state);
 /* Go on with a call that was live. Returns 0, or E_* with a sentence: nothing is left of it then. */
 int calls_resume(struct calls *cs, const struct call_row *row, struct err_text *et);
+/* What the ledger knows of one of its pushes. */
+void call_resume_push(struct call *c, const struct push_row *row);
 
 /* idempotency.c */
 struct idempotency *idempotency_find(const struct calls *cs, const char *tenant, const char *key);

@@ -244,19 +244,47 @@ static json_t *queued_fields(const struct call_push *p) {
                      ledger_why_name(p->ledger.why));
 }
 
+static void open_row(struct call *c, struct call_push *p) {
+    uint64_t now_ms = clock_mono_ms();
+    struct ledger_known known = {.remaining_ms = c->fsm.expires_ms > now_ms ? c->fsm.expires_ms - now_ms : 0,
+                                 .alert = p->type == APNS_TYPE_ALERT};
+    phone_known(c->owner, c->tenant, p->device->id, &known);
+    ledger_open(&p->ledger, &known, clock_wall_ms(), c->expires_ms);
+}
+
+void call_pushes_plan(struct call *c) {
+    for (unsigned i = 0; i < c->device_count; i++)
+        for (unsigned k = 0; k < c->devices[i].push_count; k++) {
+            struct call_push planned = c->devices[i].pushes[k];
+            open_row(c, &planned);
+            const struct push_row row = call_push_row(c, &planned);
+            if (store_push_plan(c->owner->d.store, &row) != 0)
+                log_error("nothing stored", log_s("call", c->id), log_s("push", planned.id));
+        }
+}
+
+void call_pushes_give_up(struct call *c) {
+    for (unsigned i = 0; i < c->device_count; i++)
+        for (unsigned k = 0; k < c->devices[i].push_count; k++) {
+            struct call_push *p = &c->devices[i].pushes[k];
+            if (p->ledger.queued_ms)
+                continue;
+            open_row(c, p);
+            p->state = PUSH_WITHDRAWN;
+            call_store_push(c, p, NULL, NULL);
+        }
+}
+
 void call_push(struct call *c, unsigned device, enum apns_push_type type) {
     struct call_device *d = &c->devices[device];
-    uint64_t now_us = clock_mono_us(), now_ms = now_us / 1000;
-    struct ledger_known known = {.remaining_ms = c->fsm.expires_ms > now_ms ? c->fsm.expires_ms - now_ms : 0,
-                                 .alert = type == APNS_TYPE_ALERT};
+    uint64_t now_us = clock_mono_us();
     struct err_text et = {""};
     char *payload = NULL;
     size_t len = 0;
     struct call_push *p = next_push(d, type);
     if (!p)
         return;
-    phone_known(c->owner, c->tenant, d->id, &known);
-    ledger_open(&p->ledger, &known, clock_wall_ms(), c->expires_ms);
+    open_row(c, p);
     int err = make_payload(&payload, &len, c, p);
     if (err == 0)
         err = queue(c, p, payload, len, &et);

@@ -32,12 +32,12 @@ struct kept_near {
     bool told, taken, answered_sdp, noted;
 };
 
+/* The rest is in its row of the ledger, which is written before it can leave and with each thing that is heard of it.
+ */
 struct kept_push {
     char id[UUID_BYTES];
     enum apns_push_type type;
     enum push_state state;
-    struct ledger ledger;
-    char token_hash[SECRET_HASH_BYTES];
 };
 
 /* Its pushes follow. */
@@ -147,8 +147,6 @@ static void add_device(struct buf *out, const struct call_device *d) {
         memcpy(push.id, p->id, sizeof push.id);
         push.type = p->type;
         push.state = p->state;
-        push.ledger = p->ledger;
-        memcpy(push.token_hash, p->token_hash, sizeof push.token_hash);
         buf_add(out, &push, sizeof push);
     }
 }
@@ -376,21 +374,16 @@ static void set_near(struct call_near *n, const struct kept_near *k) {
     n->noted = k->noted;
 }
 
-static void set_push(struct calls *cs, struct call_push *p, const struct kept_push *k, struct call_device *d) {
-    *p = (struct call_push){.device = d, .type = k->type, .state = k->state, .ledger = k->ledger};
+static void set_push(struct call_push *p, const struct kept_push *k, struct call_device *d) {
+    *p = (struct call_push){.device = d, .type = k->type, .state = k->state};
     memcpy(p->id, k->id, sizeof p->id);
-    memcpy(p->token_hash, k->token_hash, sizeof p->token_hash);
-    if (p->token_hash[0])
-        HASH_ADD(by_token, cs->by_token, token_hash, SECRET_HASH_BYTES - 1, p);
     /* Whether it left, nobody can say; a phone gets no push twice. */
-    if (p->state != PUSH_QUEUED)
-        return;
-    p->state = PUSH_FAILED;
-    snprintf(p->ledger.reason, sizeof p->ledger.reason, "the gateway was restarted before APNs answered");
+    if (p->state == PUSH_QUEUED)
+        p->state = PUSH_FAILED;
 }
 
 static int take_device(struct call *c, struct reader *r) {
-    struct calls *cs = c->owner;
+    const struct calls *cs = c->owner;
     struct call_device *d = &c->devices[c->device_count++];
     struct kept_device k;
     struct kept_push push;
@@ -409,7 +402,7 @@ static int take_device(struct call *c, struct reader *r) {
     for (; d->push_count < k.push_count; d->push_count++) {
         if (!take(r, &push, sizeof push))
             return E_MALFORMED;
-        set_push(cs, &d->pushes[d->push_count], &push, d);
+        set_push(&d->pushes[d->push_count], &push, d);
     }
     return 0;
 }
@@ -597,6 +590,27 @@ int calls_resume(struct calls *cs, const struct call_row *row, struct err_text *
     metric_add(cs->m_resumed, 1);
     call_store(c, NULL, NULL, NULL);
     return 0;
+}
+
+void call_resume_push(struct call *c, const struct push_row *row) {
+    int device = call_device_by_id(c, row->device);
+    struct call_push *p = device >= 0 ? call_push_by_id(&c->devices[device], row->id) : NULL;
+    if (!p)
+        return;
+    ledger_from_row(&p->ledger, row);
+    snprintf(p->token_hash, sizeof p->token_hash, "%s", row->token_hash);
+    if (p->token_hash[0])
+        HASH_ADD(by_token, c->owner->by_token, token_hash, SECRET_HASH_BYTES - 1, p);
+    if (row->status == 200) {
+        p->state = PUSH_ACCEPTED;
+        call_step(c, CALL_IN_PUSH_ACCEPTED, (unsigned)device);
+    } else if (row->status > 0) {
+        p->state = PUSH_REJECTED;
+    } else if (p->state == PUSH_FAILED && !row->reason[0]) {
+        snprintf(p->ledger.reason, sizeof p->ledger.reason, "the gateway was restarted before APNs answered");
+    }
+    if (row->receipt_ms)
+        call_step(c, CALL_IN_RECEIPT, (unsigned)device);
 }
 
 void calls_loaded(struct calls *cs) {

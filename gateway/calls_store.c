@@ -169,7 +169,12 @@ void calls_load_call(struct calls *cs, const struct call_row *row) {
 
 /* Nobody waits for this row's receipt or report any more. */
 void calls_load_push(struct calls *cs, const struct push_row *row) {
-    if (calls_find(cs, NULL, row->call)) /* it went on, and its row with it */
+    struct call *c = calls_find(cs, NULL, row->call);
+    if (c) {
+        call_resume_push(c, row);
+        return;
+    }
+    if (row->outcome[0] || row->status != 200)
         return;
     struct push_row closed = *row;
     closed.outcome =
@@ -177,4 +182,7 @@ void calls_load_push(struct calls *cs, const struct push_row *row) {
     calls_tell_outcome(cs, &closed);
     if (store_push_put(cs->d.store, &closed, NULL, NULL) != 0)
         log_error("nothing stored", log_s("call", row->call), log_s("push", row->id));
+    /* What the row now says of the phone holds for the next call. */
+    if (strcmp(row->predicted_why, ledger_why_name(LEDGER_ALERT)) != 0)
+        calls_health_review(cs, row->tenant, row->device, NULL);
 }

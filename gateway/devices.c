@@ -289,9 +289,7 @@ static int change(struct devices *d, struct entry *e, const struct device *dev, 
 
 void devices_load(struct devices *d, const struct device *dev) {
     struct entry *e = entry_new(d, dev);
-    if (e)
-        e->dev.voip_ms = clock_wall_ms();
-    else
+    if (!e)
         log_error("device not loaded", log_s("device", dev->id), log_s("error", err_str(E_NOMEM)));
 }
 

@@ -44,7 +44,7 @@ struct device {
     uint64_t token_accepted_ms;  /* Unix, of the first time since it is known; 0: never */
     bool token_refused;          /* since it was accepted last */
     uint64_t throttled_until_ms; /* Unix; no push before; not stored */
-    uint64_t voip_ms;            /* Unix: of the latest VoIP push, or since when the gateway runs; not stored */
+    uint64_t voip_ms;            /* Unix: of the latest VoIP push, as the ledger has it at start; 0: none is known */
 };
 
 const char *device_ui_name(enum device_ui ui);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wakegate: serve, check, route, token. */
+/* wakegate: serve, check, route, push-doctor, backup, token. */
 #include "base/log.h"
 #include "base/secret.h"
 #include "gateway/gateway.h"
 #include "gateway/push_doctor.h"
+#include "gateway/store_backup.h"
 #include "gateway/webhooks.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +25,8 @@ static const char usage[] =
     "                                      goes the way of a push step by step and says what is wrong and how to mend "
     "it;\n"
     "                                      with a device token it sends that device one real VoIP push\n"
+    "  backup -c FILE --to PATH            copies the database to a file that does not exist yet, while the gateway "
+    "runs\n"
     "  token new [--scope S]... [--name N] [--tenant T]\n"
     "                                      a new API token, and its line for the configuration\n"
     "                                      (scopes: calls, devices, admin; default: calls and devices)\n"
@@ -32,7 +36,7 @@ static const char usage[] =
 #define SCOPES_MAX 3
 
 struct options {
-    const char *config, *ready_file, *callee, *caller, *tenant, *name, *app, *device;
+    const char *config, *ready_file, *callee, *caller, *tenant, *name, *app, *device, *to;
     const char *scopes[SCOPES_MAX];
     unsigned scope_count;
 };
@@ -118,6 +122,23 @@ static int cmd_push_doctor(const struct options *o) {
     return err == 0 ? 0 : 1;
 }
 
+static int cmd_backup(const struct options *o) {
+    struct config *c = NULL;
+    struct err_text et = {""};
+    uint64_t bytes = 0;
+    if (!o->to)
+        return fail("backup: --to is needed");
+    if (config_load(&c, o->config, &et) != 0) {
+        fprintf(stderr, "%s\n", et.s);
+        return 1;
+    }
+    int err = store_backup(c->store.url, o->to, &bytes, &et);
+    if (err == 0)
+        printf("%s: %" PRIu64 " bytes, checked\n", o->to, bytes);
+    config_free(c);
+    return err == 0 ? 0 : fail(et.s);
+}
+
 static int cmd_token(const struct options *o) {
     char token[SECRET_TOKEN_BYTES], hash[SECRET_HASH_BYTES];
     struct buf scopes = {0};
@@ -142,21 +163,24 @@ static const struct command {
     const char *name, *second; /* second word, or NULL */
     bool needs_config;
     int (*run)(const struct options *o);
-} commands[] = {{"serve", NULL, true, cmd_serve},
-                {"check", NULL, true, cmd_check},
-                {"route", NULL, true, cmd_route},
-                {"push-doctor", NULL, true, cmd_push_doctor},
-                {"token", "new", false, cmd_token}};
+} commands[] = {{"serve", NULL, true, cmd_serve},   {"check", NULL, true, cmd_check},
+                {"route", NULL, true, cmd_route},   {"push-doctor", NULL, true, cmd_push_doctor},
+                {"backup", NULL, true, cmd_backup}, {"token", "new", false, cmd_token}};
 
-enum { OPT_READY = 256, OPT_CALLEE, OPT_CALLER, OPT_TENANT, OPT_SCOPE, OPT_NAME, OPT_APP, OPT_DEVICE };
+enum { OPT_READY = 256, OPT_CALLEE, OPT_CALLER, OPT_TENANT, OPT_SCOPE, OPT_NAME, OPT_APP, OPT_DEVICE, OPT_TO };
 
 static bool parse(struct options *o, int argc, char **argv) {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},        {"ready-file", required_argument, NULL, OPT_READY},
-        {"callee", required_argument, NULL, OPT_CALLEE}, {"caller", required_argument, NULL, OPT_CALLER},
-        {"tenant", required_argument, NULL, OPT_TENANT}, {"scope", required_argument, NULL, OPT_SCOPE},
-        {"name", required_argument, NULL, OPT_NAME},     {"app", required_argument, NULL, OPT_APP},
-        {"device", required_argument, NULL, OPT_DEVICE}, {0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"ready-file", required_argument, NULL, OPT_READY},
+                                            {"callee", required_argument, NULL, OPT_CALLEE},
+                                            {"caller", required_argument, NULL, OPT_CALLER},
+                                            {"tenant", required_argument, NULL, OPT_TENANT},
+                                            {"scope", required_argument, NULL, OPT_SCOPE},
+                                            {"name", required_argument, NULL, OPT_NAME},
+                                            {"app", required_argument, NULL, OPT_APP},
+                                            {"device", required_argument, NULL, OPT_DEVICE},
+                                            {"to", required_argument, NULL, OPT_TO},
+                                            {0}};
     for (int c; (c = getopt_long(argc, argv, "c:", options, NULL)) != -1;) {
         const char **place = c == 'c'          ? &o->config
                              : c == OPT_READY  ? &o->ready_file
@@ -166,6 +190,7 @@ static bool parse(struct options *o, int argc, char **argv) {
                              : c == OPT_NAME   ? &o->name
                              : c == OPT_APP    ? &o->app
                              : c == OPT_DEVICE ? &o->device
+                             : c == OPT_TO     ? &o->to
                                                : NULL;
         if (c == OPT_SCOPE && o->scope_count < SCOPES_MAX)
             o->scopes[o->scope_count++] = optarg;

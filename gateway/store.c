@@ -29,6 +29,7 @@ struct store {
     uv_async_t wake;
     uv_prepare_t flush;         /* runs while something is held */
     struct store_request *held; /* for the next write */
+    bool ending;
     unsigned handles;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -45,12 +46,22 @@ struct store {
 
 /* The database thread */
 
+static int run_request(struct store *s, struct store_request *r) {
+    int err = 0;
+    for (size_t i = 0; i < r->op_count && err == 0; i++) {
+        err = store_db_run(s->db, &r->ops[i], r->reads ? &r->rows : NULL);
+        size_t changes = r->reads ? 0 : store_db_changes(s->db);
+        r->changes_max = changes > r->changes_max ? changes : r->changes_max;
+    }
+    return err;
+}
+
 static int run_batch(struct store *s, struct store_request *batch) {
     struct store_request *r;
     int err = store_db_begin(s->db);
     DL_FOREACH(batch, r) {
-        for (size_t i = 0; i < r->op_count && err == 0; i++)
-            err = store_db_run(s->db, &r->ops[i], r->reads ? &r->rows : NULL);
+        if (err == 0)
+            err = run_request(s, r);
     }
     if (err == 0)
         err = store_db_commit(s->db);
@@ -243,12 +254,13 @@ int store_read_now(struct store *s, enum store_statement statement, struct store
 }
 
 int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_text *et) {
-    if (strncmp(url, "sqlite:", 7) != 0)
+    const char *path = store_url_path(url);
+    if (!path)
         return err_say(et, E_INVAL, "store.url: \"%s\" is not of the form sqlite:PATH", url);
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return err_say(et, E_NOMEM, "out of memory");
-    int err = store_db_open(&s->db, url + 7, et);
+    int err = store_db_open(&s->db, path, et);
     if (err != 0) {
         free(s);
         return err;
@@ -282,6 +294,7 @@ static void on_closed(uv_handle_t *h) {
 
 void store_sync(struct store *s) {
     bool more = true;
+    s->ending = true;
     while (more) {
         submit_with_held(s, NULL);
         pthread_mutex_lock(&s->lock);
@@ -291,9 +304,11 @@ void store_sync(struct store *s) {
         pthread_mutex_unlock(&s->lock);
         deliver_answers(s);
     }
+    s->ending = false;
 }
 
 void store_close(struct store *s, void (*done)(void *arg), void *arg) {
+    s->ending = true;
     submit_with_held(s, NULL);
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
@@ -306,6 +321,10 @@ void store_close(struct store *s, void (*done)(void *arg), void *arg) {
     s->closed_arg = arg;
     uv_close((uv_handle_t *)&s->wake, on_closed);
     uv_close((uv_handle_t *)&s->flush, on_closed);
+}
+
+bool store_is_ending(const struct store *s) {
+    return s->ending;
 }
 
 bool store_ok(const struct store *s) {

@@ -31,6 +31,9 @@ bool store_ok(const struct store *s);
 /* err: 0, or E_IO, E_FULL (disk), E_CONFLICT. All callbacks: from the loop, pointers live until they return. */
 typedef void (*store_done_cb)(int err, void *arg);
 
+/* What such an error says of the database, for whoever asked. Static storage. */
+const char *store_err_str(int err);
+
 int store_device_put(struct store *s, const struct device *dev, store_done_cb cb, void *arg);
 int store_device_delete(struct store *s, const char *tenant, const char *id, store_done_cb cb, void *arg);
 
@@ -85,6 +88,8 @@ struct push_row {
     const char *token_hash; /* of the attach token in the push; "" when it was not made */
 };
 int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg);
+/* The same, in the transaction of the next write: that of the call which the push is made for. */
+int store_push_plan(struct store *s, const struct push_row *row);
 typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t count, void *arg);
 /* device NULL: of all; newest first; limit 1..1000. */
 int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,
@@ -201,8 +206,11 @@ int store_dead_list(struct store *s, const char *tenant, uint64_t before, uint64
 int store_dead_retry(struct store *s, uint64_t id, uint64_t now_ms, store_done_cb cb, void *arg);
 int store_dead_delete(struct store *s, uint64_t id, store_done_cb cb, void *arg);
 
-/* Delete calls that ended before this, their pushes, events from before then that no webhook waits for, and idempotency
- * keys older than 24 h. */
+#define STORE_KEY_KEEP_MS (24ULL * 3600 * 1000) /* idempotency keys */
+#define STORE_PRUNE_ROWS  500                   /* of a kind, in one transaction: a few milliseconds */
+/* Delete calls that ended before this, their pushes, events from before then that no webhook waits for, deliveries and
+ * idempotency keys that are too old; in as many transactions as it takes, other requests in between. cb: after the last
+ * of them, or when the store is ending. */
 int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg);
 
 /* At start, before the loop runs: everything that lives in memory, in the order sealed, kept, devices, calls, pushes,
@@ -210,7 +218,8 @@ int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, stor
 struct store_load_ops {
     void (*device)(const struct device *dev, void *arg);
     void (*call)(const struct call_row *row, void *arg); /* only those not ended */
-    void (*push)(const struct push_row *row, void *arg); /* only those that APNs accepted and that have no outcome */
+    void (*push)(const struct push_row *row, void *arg); /* those that APNs accepted and that have no outcome, and all
+                                                            of calls that have not ended */
     void (*idempotency)(const struct idempotency_row *row, void *arg);
     void (*sealed)(const struct sealed_row *row, void *arg);
     void (*kept)(const struct kept_row *row, void *arg);

@@ -16,6 +16,7 @@ struct store_request {
     bool reads;
     bool joined; /* in the same transaction as the request before it */
     struct store_rows rows;
+    size_t changes_max; /* rows that one of its ops has changed, the most */
     int err;
     void (*deliver)(struct store_request *r);
     store_done_cb done;
@@ -32,6 +33,9 @@ int store_submit(struct store *s, struct store_request *r);
 /* The same, together with the next write that is submitted, and in its transaction; by itself when the loop is about to
  * wait and none came. Returns 0. */
 int store_hold(struct store *s, struct store_request *r);
+
+/* It is closing, or waits for all that was asked: nothing more is asked for by itself. */
+bool store_is_ending(const struct store *s);
 
 /* At start, before anything was submitted: the thread waits, and the database is the caller's. */
 int store_read_now(struct store *s, enum store_statement statement, struct store_rows *rows);

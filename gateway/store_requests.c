@@ -63,6 +63,12 @@ static void device_values(struct store_op *op, const struct device *d) {
     store_add_int(op, (int64_t)d->token_since_ms);
 }
 
+const char *store_err_str(int err) {
+    return err == E_FULL ? "the database's disk is full"
+           : err == E_IO ? "the database is read-only, or its disk fails"
+                         : err_str(err);
+}
+
 int store_device_put(struct store *s, const struct device *dev, store_done_cb cb, void *arg) {
     struct store_request *r = store_request_new(cb, arg);
     if (!r)
@@ -161,11 +167,7 @@ int store_call_list(struct store *s, const struct call_query *q, store_calls_cb 
     return store_submit(s, r);
 }
 
-int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
-    struct store_request *r = store_request_new(cb, arg);
-    if (!r)
-        return E_NOMEM;
-    struct store_op *op = store_add_op(r, STORE_PUSH_PUT);
+static void push_values(struct store_op *op, const struct push_row *row) {
     const char *texts[] = {row->id, row->call, row->device, row->tenant, row->app, row->app_version, row->os_version};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         store_add_text(op, texts[i]);
@@ -184,7 +186,22 @@ int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb
     store_add_text(op, row->network);
     store_add_int(op, (int64_t)row->ring_end_ms);
     store_add_text(op, row->token_hash);
+}
+
+int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = store_request_new(cb, arg);
+    if (!r)
+        return E_NOMEM;
+    push_values(store_add_op(r, STORE_PUSH_PUT), row);
     return store_submit(s, r);
+}
+
+int store_push_plan(struct store *s, const struct push_row *row) {
+    struct store_request *r = store_request_new(NULL, NULL);
+    if (!r)
+        return E_NOMEM;
+    push_values(store_add_op(r, STORE_PUSH_PUT), row);
+    return store_hold(s, r);
 }
 
 struct push_row store_row_push(const struct store_value *v) {
@@ -331,16 +348,59 @@ int store_sealed_put(struct store *s, const struct sealed_row *row, store_done_c
     return store_submit(s, r);
 }
 
-int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg) {
-    struct store_request *r = store_request_new(cb, arg);
+/* Pruning goes on until nothing is left, in steps between which others have their turn. */
+struct prune {
+    struct store *store;
+    uint64_t ended_before_ms, now_ms;
+    store_done_cb cb;
+    void *arg;
+};
+
+static int prune_step(struct prune *p);
+
+static void deliver_prune(struct store_request *r) {
+    struct prune *p = r->arg;
+    bool more = r->err == 0 && r->changes_max >= STORE_PRUNE_ROWS && !store_is_ending(p->store);
+    int err = more ? prune_step(p) : r->err;
+    if (more && err == 0)
+        return;
+    if (p->cb)
+        p->cb(err, p->arg);
+    free(p);
+}
+
+static int prune_step(struct prune *p) {
+    const struct {
+        enum store_statement statement;
+        uint64_t before_ms;
+    } parts[] = {{STORE_PRUNE_PUSHES, p->ended_before_ms},
+                 {STORE_PRUNE_CALLS, p->ended_before_ms},
+                 {STORE_PRUNE_IDEMPOTENCY, p->now_ms - STORE_KEY_KEEP_MS},
+                 {STORE_PRUNE_DELIVERIES, p->now_ms - STORE_DELIVERY_KEEP_MS},
+                 {STORE_PRUNE_EVENTS, p->ended_before_ms}};
+    struct store_request *r = store_request_new(NULL, p);
     if (!r)
         return E_NOMEM;
-    store_add_int(store_add_op(r, STORE_PRUNE_PUSHES), (int64_t)ended_before_ms);
-    store_add_int(store_add_op(r, STORE_PRUNE_CALLS), (int64_t)ended_before_ms);
-    store_add_int(store_add_op(r, STORE_PRUNE_IDEMPOTENCY), (int64_t)now_ms - 24LL * 3600 * 1000);
-    store_add_int(store_add_op(r, STORE_PRUNE_DELIVERIES), (int64_t)(now_ms - STORE_DELIVERY_KEEP_MS));
-    store_add_int(store_add_op(r, STORE_PRUNE_EVENTS), (int64_t)ended_before_ms);
-    return store_submit(s, r);
+    r->deliver = deliver_prune;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        struct store_op *op = store_add_op(r, parts[i].statement);
+        store_add_int(op, (int64_t)parts[i].before_ms);
+        store_add_int(op, STORE_PRUNE_ROWS);
+        if (parts[i].statement == STORE_PRUNE_IDEMPOTENCY)
+            store_add_int(op, (int64_t)(p->now_ms + STORE_KEY_KEEP_MS));
+    }
+    return store_submit(p->store, r);
+}
+
+int store_prune(struct store *s, uint64_t ended_before_ms, uint64_t now_ms, store_done_cb cb, void *arg) {
+    struct prune *p = calloc(1, sizeof *p);
+    if (!p)
+        return E_NOMEM;
+    *p = (struct prune){s, ended_before_ms, now_ms, cb, arg};
+    int err = prune_step(p);
+    if (err != 0)
+        free(p);
+    return err;
 }
 
 struct device store_row_device(const struct store_value *v) {
@@ -352,7 +412,8 @@ struct device store_row_device(const struct store_value *v) {
                        .token_updated_ms = (uint64_t)v[16].i,
                        .token_accepted_ms = (uint64_t)v[17].i,
                        .token_refused = v[18].i != 0,
-                       .token_since_ms = (uint64_t)v[20].i};
+                       .token_since_ms = (uint64_t)v[20].i,
+                       .voip_ms = (uint64_t)v[21].i};
     char *save = NULL;
     snprintf(d.tenant, sizeof d.tenant, "%s", v[0].text);
     snprintf(d.id, sizeof d.id, "%s", v[1].text);

@@ -79,7 +79,11 @@ static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4,
 static const char *const sql[STORE_STATEMENTS] = {
     [STORE_DEVICE_PUT] = "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STORE_DEVICE_DELETE] = "DELETE FROM devices WHERE tenant = ? AND id = ?",
-    [STORE_DEVICES_ALL] = "SELECT * FROM devices ORDER BY created_ms",
+    /* With the time of the latest VoIP push that APNs took, 0: none is known. */
+    [STORE_DEVICES_ALL] =
+        "SELECT d.*, IFNULL((SELECT queued_ms FROM pushes p WHERE p.tenant = d.tenant AND p.device = d.id AND"
+        " p.status = 200 AND p.predicted_why <> 'alert' ORDER BY p.queued_ms DESC LIMIT 1), 0) FROM devices d"
+        " ORDER BY created_ms",
     [STORE_CALL_PUT] = "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?)",
     [STORE_CALL_GET] = "SELECT * FROM calls WHERE tenant = ? AND id = ?",
     /* ?2 and ?3: "" is any; ?4, ?5: the cursor, 0 is from the newest */
@@ -113,7 +117,8 @@ static const char *const sql[STORE_STATEMENTS] = {
         " SUM(seen AND observed = predicted), MAX(CASE WHEN n = (c * 50 + 99) / 100 THEN took END),"
         " MAX(CASE WHEN n = (c * 95 + 99) / 100 THEN took END), MAX(CASE WHEN n = (c * 99 + 99) / 100 THEN took END)"
         " FROM r GROUP BY g1, g2, g3, g4, g5 ORDER BY g4 DESC, g1, g2, g3, g5 LIMIT ?13",
-    [STORE_PUSHES_OPEN] = "SELECT * FROM pushes WHERE outcome = '' AND status = 200",
+    [STORE_PUSHES_OPEN] = "SELECT * FROM pushes WHERE (outcome = '' AND status = 200)"
+                          " OR call IN (SELECT id FROM calls WHERE state <> 'ended')",
     [STORE_IDEMPOTENCY_PUT] = "INSERT OR REPLACE INTO idempotency VALUES (?,?,?,?,?,?)",
     [STORE_IDEMPOTENCY_ALL] = "SELECT * FROM idempotency ORDER BY created_ms",
     [STORE_SEALED_PUT] = "INSERT OR REPLACE INTO sealed VALUES (?,?,?)",
@@ -124,10 +129,15 @@ static const char *const sql[STORE_STATEMENTS] = {
     [STORE_KEPT_DELETE] = "DELETE FROM kept WHERE call = ?1 AND (?2 = '' OR part = ?2)",
     [STORE_KEPT_ALL] = "SELECT * FROM kept",
     [STORE_KEPT_PRUNE] = "DELETE FROM kept WHERE call NOT IN (SELECT id FROM calls WHERE state <> 'ended')",
-    [STORE_PRUNE_PUSHES] =
-        "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?)",
-    [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE ended_ms > 0 AND ended_ms < ?",
-    [STORE_PRUNE_IDEMPOTENCY] = "DELETE FROM idempotency WHERE created_ms < ?",
+    /* Pruning: the oldest so many (?2) at a time. Pushes go before their calls, and both mean the same calls. */
+    [STORE_PRUNE_PUSHES] = "DELETE FROM pushes WHERE call IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?1"
+                           " ORDER BY ended_ms, id LIMIT ?2)",
+    [STORE_PRUNE_CALLS] = "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE ended_ms > 0 AND ended_ms < ?1"
+                          " ORDER BY ended_ms, id LIMIT ?2)",
+    /* Keys are written in the order of time, so the oldest are in front; one from the future is of a clock that was
+     * wrong, and would keep what is behind it. */
+    [STORE_PRUNE_IDEMPOTENCY] = "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency ORDER BY rowid"
+                                " LIMIT ?2) AND (created_ms < ?1 OR created_ms > ?3)",
     [STORE_EVENT_PUT] = "INSERT INTO events VALUES (?,?,?,?,?)",
     [STORE_EVENT_LIST] =
         "SELECT id, tenant, type, at_ms, data FROM events WHERE tenant = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
@@ -154,9 +164,11 @@ static const char *const sql[STORE_STATEMENTS] = {
     [STORE_DEAD_RETRY] = "UPDATE deliveries SET dead = 0, attempts = 0, next_ms = ?2, created_ms = ?2"
                          " WHERE id = ?1 AND dead = 1",
     [STORE_DEAD_DELETE] = "DELETE FROM deliveries WHERE id = ? AND dead = 1",
-    [STORE_PRUNE_DELIVERIES] = "DELETE FROM deliveries WHERE created_ms < ?",
-    [STORE_PRUNE_EVENTS] = "DELETE FROM events WHERE id < IFNULL((SELECT id FROM events WHERE at_ms >= ?1 ORDER BY id"
-                           " LIMIT 1), 9223372036854775807) AND id NOT IN (SELECT event FROM deliveries)",
+    [STORE_PRUNE_DELIVERIES] =
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE created_ms < ?1 ORDER BY id LIMIT ?2)",
+    [STORE_PRUNE_EVENTS] = "DELETE FROM events WHERE id IN (SELECT id FROM events e WHERE id < IFNULL((SELECT id FROM"
+                           " events WHERE at_ms >= ?1 ORDER BY id LIMIT 1), 9223372036854775807)"
+                           " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = e.id) ORDER BY id LIMIT ?2)",
     [STORE_PROBE] = "PRAGMA application_id = 0x776b6774",
 };
 
@@ -175,52 +187,88 @@ static int err_of(int code) {
     }
 }
 
+static int no_writes(const struct store_db *d, const char *path, struct err_text *et) {
+    bool full = (sqlite3_errcode(d->db) & 0xff) == SQLITE_FULL;
+    return err_say(et, full ? E_FULL : E_IO, "store.url: %s takes no writes: %s; %s", path, sqlite3_errmsg(d->db),
+                   full ? "make room on the disk"
+                        : "make room on the disk, or let the gateway's user write the file and in its folder");
+}
+
 /* Two gateways on one database would both ring the same phones. The lock goes with the process, however it ends. */
 static int take_lock(struct store_db *d, const char *path, struct err_text *et) {
     char name[4096];
     snprintf(name, sizeof name, "%s.lock", path);
     d->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0)
-        return err_say(et, E_IO, "store.url: %s: %s", name, strerror(errno));
+        return err_say(et, E_IO, "store.url: %s: %s; %s", name, strerror(errno),
+                       errno == ENOENT                      ? "the folder must exist"
+                       : errno == ENOSPC || errno == EDQUOT ? "make room"
+                                                            : "the gateway's user must be able to write in the folder");
     if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0)
         return err_say(et, E_CONFLICT, "store.url: %s is in use by another gateway; give each its own database", path);
     return 0;
 }
 
-static int read_version(struct store_db *d) {
+/* The first column of the first row; -1 when there is none. */
+static int read_number(sqlite3 *db, const char *text) {
     sqlite3_stmt *st = NULL;
-    int version = -1;
-    if (sqlite3_prepare_v2(d->db, "PRAGMA user_version", -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
-        version = sqlite3_column_int(st, 0);
+    int number = -1;
+    if (sqlite3_prepare_v2(db, text, -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+        number = sqlite3_column_int(st, 0);
     sqlite3_finalize(st);
-    return version;
+    return number;
+}
+
+static int read_version(sqlite3 *db) {
+    return read_number(db, "PRAGMA user_version");
+}
+
+const char *store_url_path(const char *url) {
+    return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
+}
+
+static int cannot_read(sqlite3 *db, const char *path, struct err_text *et) {
+    if ((sqlite3_errcode(db) & 0xff) == SQLITE_NOTADB)
+        return err_say(et, E_IO, "store.url: %s is not a database of SQLite; name another file", path);
+    return err_say(
+        et, E_IO,
+        "store.url: %s cannot be read: %s; make room on the disk, or let the gateway's user write in its folder", path,
+        sqlite3_errmsg(db));
+}
+
+/* Schemas up to 5 were written without our application id. */
+int store_db_check(sqlite3 *db, const char *path, struct err_text *et) {
+    int version = read_version(db), id = read_number(db, "PRAGMA application_id");
+    if (version < 0 || id < 0)
+        return cannot_read(db, path, et);
+    if ((id != 0 && id != STORE_APPLICATION_ID) ||
+        (version == 0 && read_number(db, "SELECT COUNT(*) FROM sqlite_master") != 0))
+        return err_say(et, E_UNSUPPORTED,
+                       "store.url: %s is the database of another program, and is left alone; name a file of its own "
+                       "for wakegate",
+                       path);
+    if (version > SCHEMA_VERSION)
+        return err_say(
+            et, E_UNSUPPORTED,
+            "store.url: %s was written by a newer wakegate (schema %d, this one knows %d); start that one, or "
+            "go back to a backup from before it",
+            path, version, SCHEMA_VERSION);
+    return 0;
 }
 
 static int migrate(struct store_db *d, const char *path, struct err_text *et) {
     char text[64];
-    int version = read_version(d);
-    if (version < 0)
-        return err_say(et, E_IO, "store.url: %s: not a database: %s", path, sqlite3_errmsg(d->db));
-    if (version > SCHEMA_VERSION)
-        return err_say(et, E_UNSUPPORTED,
-                       "store.url: %s was written by a newer wakegate (schema %d, this one knows %d)", path, version,
-                       SCHEMA_VERSION);
+    int version = read_version(d->db);
     for (; version < SCHEMA_VERSION; version++) {
         snprintf(text, sizeof text, "PRAGMA user_version = %d", version + 1);
-        if (sqlite3_exec(d->db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK ||
-            sqlite3_exec(d->db, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
+        if (sqlite3_exec(d->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+            return no_writes(d, path, et);
+        if (sqlite3_exec(d->db, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
             sqlite3_exec(d->db, text, NULL, NULL, NULL) != SQLITE_OK ||
             sqlite3_exec(d->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
             return err_say(et, E_IO, "store.url: %s: schema %d cannot be made: %s", path, version + 1,
                            sqlite3_errmsg(d->db));
     }
-    return 0;
-}
-
-static int prepare(struct store_db *d, struct err_text *et) {
-    for (int i = 0; i < STORE_STATEMENTS; i++)
-        if (sqlite3_prepare_v3(d->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &d->statements[i], NULL) != SQLITE_OK)
-            return err_say(et, E_IO, "store.url: statement %d: %s", i, sqlite3_errmsg(d->db));
     return 0;
 }
 
@@ -232,29 +280,49 @@ static void make_private(const char *path) {
         close(fd);
 }
 
+static int open_file(struct store_db *d, const char *path, struct err_text *et) {
+    make_private(path);
+    if (sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+            SQLITE_OK ||
+        sqlite3_busy_timeout(d->db, 2000) != SQLITE_OK)
+        return err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
+    return store_db_check(d->db, path, et);
+}
+
+/* WAL with FULL: a commit that was told is on the disk, also when the power goes. What was deleted, keys of calls among
+ * it, is overwritten. */
+static int set_modes(struct store_db *d, const char *path, struct err_text *et) {
+    if (sqlite3_exec(d->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON", NULL,
+                     NULL, NULL) == SQLITE_OK)
+        return 0;
+    return no_writes(d, path, et);
+}
+
+/* Also says whether it takes writes: a gateway that could store nothing would refuse every call, and could not say of
+ * those that a crash cut off that they have ended. */
+static int claim(struct store_db *d, const char *path, struct err_text *et) {
+    if (sqlite3_exec(d->db, sql[STORE_PROBE], NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    return no_writes(d, path, et);
+}
+
+static int prepare(struct store_db *d, const char *path, struct err_text *et) {
+    (void)path;
+    for (int i = 0; i < STORE_STATEMENTS; i++)
+        if (sqlite3_prepare_v3(d->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &d->statements[i], NULL) != SQLITE_OK)
+            return err_say(et, E_IO, "store.url: statement %d: %s", i, sqlite3_errmsg(d->db));
+    return 0;
+}
+
 int store_db_open(struct store_db **dp, const char *path, struct err_text *et) {
+    static int (*const steps[])(struct store_db *, const char *, struct err_text *) = {take_lock, open_file, set_modes,
+                                                                                       migrate,   claim,     prepare};
     struct store_db *d = calloc(1, sizeof *d);
-    if (!d)
-        return err_say(et, E_NOMEM, "out of memory");
-    d->lock_fd = -1;
-    int err = take_lock(d, path, et);
-    if (err == 0)
-        make_private(path);
-    if (err == 0 && sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                                    NULL) != SQLITE_OK)
-        err = err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
-    /* WAL with FULL: a commit that was told is on the disk, also when the power goes. What was deleted, keys of calls
-     * among it, is overwritten. */
-    if (err == 0 && (sqlite3_busy_timeout(d->db, 2000) != SQLITE_OK ||
-                     sqlite3_exec(d->db,
-                                  "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                                  " PRAGMA secure_delete = ON",
-                                  NULL, NULL, NULL) != SQLITE_OK))
-        err = err_say(et, E_IO, "store.url: %s: %s", path, sqlite3_errmsg(d->db));
-    if (err == 0)
-        err = migrate(d, path, et);
-    if (err == 0)
-        err = prepare(d, et);
+    int err = d ? 0 : err_say(et, E_NOMEM, "out of memory");
+    if (d)
+        d->lock_fd = -1;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && err == 0; i++)
+        err = steps[i](d, path, et);
     if (err != 0)
         d = store_db_close(d);
     *dp = d;
@@ -324,6 +392,10 @@ int store_db_run(struct store_db *d, const struct store_op *op, struct store_row
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
     return err;
+}
+
+size_t store_db_changes(struct store_db *d) {
+    return (size_t)sqlite3_changes(d->db);
 }
 
 void store_op_free(struct store_op *op) {

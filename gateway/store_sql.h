@@ -71,10 +71,18 @@ struct store_rows {
     size_t count, columns;
 };
 
-struct store_db;
+#define STORE_APPLICATION_ID 0x776b6774 /* PRAGMA application_id: "wkgt" */
 
-/* path's folder must exist. Returns 0 or E_IO, E_CONFLICT (another gateway has it), E_UNSUPPORTED (newer schema) with a
+struct store_db;
+struct sqlite3;
+
+/* The path in "sqlite:PATH", or NULL for another kind of URL. */
+const char *store_url_path(const char *url);
+/* Is it a database, of wakegate, or an empty one, and of no newer schema? Returns 0, or E_IO, E_UNSUPPORTED with a
  * sentence. */
+int store_db_check(struct sqlite3 *db, const char *path, struct err_text *et);
+/* path's folder must exist. Returns 0 or E_IO, E_CONFLICT (another gateway has it), E_UNSUPPORTED (newer schema, or
+ * another program's) with a sentence. */
 int store_db_open(struct store_db **dp, const char *path, struct err_text *et);
 struct store_db *store_db_close(struct store_db *d);
 int store_db_begin(struct store_db *d);
@@ -83,6 +91,8 @@ int store_db_commit(struct store_db *d);
 void store_db_rollback(struct store_db *d);
 /* Run one statement; rows (may be NULL) get what it returns. Returns 0, E_IO, E_FULL, E_NOMEM. */
 int store_db_run(struct store_db *d, const struct store_op *op, struct store_rows *rows);
+/* Rows that the latest statement which writes has written or deleted. */
+size_t store_db_changes(struct store_db *d);
 
 void store_op_free(struct store_op *op);
 void store_rows_free(struct store_rows *rows);

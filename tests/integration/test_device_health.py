@@ -2,7 +2,9 @@
 """What the gateway makes of pushes that are not heard of: a device's health, second paths, and receipts that come long
 after their calls."""
 import asyncio
+import contextlib
 import json
+import sqlite3
 import unittest
 import uuid
 
@@ -12,6 +14,8 @@ from harness import SLOW, StackTest, wait_for
 from test_events import Listener
 from test_openapi import component, validate
 
+HOUR_MS = 3600000
+BLOCKED = 4  # HEALTH_BLOCKED, as it is stored
 TIMES = f"receipt_after_ms: {200 * SLOW}, suspect_after_ms: {400 * SLOW}, second_path_after_ms: {800 * SLOW}"
 ROUTES = "".join(f"  - {{name: {name}, match: {{callee: \"{name}-*\"}}, app: vcs, ring_timeout_s: {3 * SLOW}, {rest}}}\n" for name, rest in [
     ("alert", f"must_report: {{{TIMES}, second_path: alert}}"),
@@ -197,6 +201,92 @@ class Health(StackTest):
         self.assertEqual((self.stack.call(call)["state"], self.stack.call(call)["reason"]), ("ended", "cancelled"))
         self.assertEqual(len(self.pushes(call)), 1)
         phone.stop()
+
+
+    def refuse(self, device, user):
+        """A phone whose token APNs does not know any more."""
+        token = uuid.uuid4().hex * 2
+        self.assertEqual(self.stack.put(f"/v1/devices/{device}", {"user": user, "app": "vcs", "token": token}).status, 201)
+        self.stack.control("POST", "/v1/answers", {"status": 410, "reason": "Unregistered", "token": token})
+
+    def unheard(self, listener, call):
+        return listener.wait(lambda heard: [(e["data"]["device"], e["data"]["second_path"]) for _, _, e in heard
+                                            if e["data"]["call"] == call] or None)
+
+    def test_a_call_server_is_told_at_once_of_a_phone_that_no_push_reaches(self):
+        self.refuse("event-2", "event-2")
+        listener = Listener(self.stack, "?types=push.unheard").wait_live()
+        for pushes in (1, 0):  # the second time it is known, and not tried
+            call = self.call("event-2")
+            self.assertEqual(self.unheard(listener, call), [("event-2", "event")])
+            self.assertEqual(self.stack.wait_state(call, "ended")["reason"], "unreachable")
+            self.assertEqual(self.event(call, "second_path")["path"], "event")
+            self.assertEqual(len(self.pushes(call)), pushes)
+            self.wait_health("event-2", "invalid")
+
+    def test_the_others_of_a_phone_that_no_push_reaches_ring_on(self):
+        self.refuse("others-3", "others-3")
+        good = self.stack.start_phone("others-4", "others-3", habit="ignores")
+        listener = Listener(self.stack, "?types=push.unheard").wait_live()
+        call = self.call("others-3")
+        self.assertEqual(self.unheard(listener, call), [("others-3", "others")])
+        legs = {d["device"]: d["state"] for d in self.stack.call(call)["devices"]}
+        self.assertEqual((legs["others-3"], self.stack.call(call)["state"]), ("out", "ringing"))
+        self.stack.delete(f"/v1/calls/{call}")
+        good.stop()
+
+
+class Restart(StackTest):
+    """What is known of a phone's health does not end with the process."""
+
+    def setUp(self):
+        self.user = "restart-" + uuid.uuid4().hex[:8]
+        token = uuid.uuid4().hex * 2
+        self.stack.control("PUT", f"/v1/devices/{token}", {"bundle_id": "com.example.vcs"})
+        self.stack.put(f"/v1/devices/{self.user}", {"user": self.user, "app": "vcs", "token": token})
+
+    def call(self, *types):
+        """A call, for which APNs gets pushes of these types, and the ledger has no others."""
+        call = self.stack.post("/v1/calls", {"callee": self.user}).json["id"]
+
+        def sent():
+            return sorted(r["push_type"] for r in self.stack.journal() if r["payload"]["wakegate"]["call"] == call)
+        wait_for(lambda: sent() == sorted(types), 10, lambda: f"{sent()}, not {types}")
+        wait_for(lambda: self.stack.call(call)["devices"][0]["push_state"] == "accepted")
+        self.assertEqual(self.stack.delete(f"/v1/calls/{call}").status, 204)
+        rows = self.stack.get(f"/v1/devices/{self.user}/pushes").json["pushes"]
+        self.assertEqual(sorted(r["type"] for r in rows if r["call"] == call), sorted(types))
+
+    def restart(self, *changes):
+        self.stack.gateway.kill()
+        with contextlib.closing(sqlite3.connect(self.stack.path("wakegate.db"))) as database:
+            for change in changes:
+                database.execute(change, (self.user,))
+            database.commit()
+        self.stack.gateway = self.stack.start_gateway()
+
+    def health(self):
+        return self.stack.get(f"/v1/devices/{self.user}").json["health"]
+
+    def test_a_push_that_a_restart_cut_off_counts_for_its_phone(self):
+        self.call("voip")
+        self.assertEqual(self.health(), "ok")
+        self.restart()
+        wait_for(lambda: self.health() == "suspect", 10, self.stack.gateway.log)
+
+    def test_a_blocked_phones_next_try_is_a_day_after_the_last_one_over_all_restarts(self):
+        self.call("voip")
+        self.restart(f"UPDATE devices SET health = {BLOCKED} WHERE id = ?")
+        self.assertEqual(self.health(), "blocked")
+        self.call("alert")
+        self.restart(f"UPDATE pushes SET queued_ms = queued_ms - {23 * HOUR_MS} WHERE device = ?")
+        self.call("alert")
+        self.restart(f"UPDATE pushes SET queued_ms = queued_ms - {2 * HOUR_MS} WHERE device = ?")
+        self.call("alert", "voip")
+        self.call("alert")
+        self.restart()
+        self.assertEqual(self.health(), "blocked")
+        self.call("alert")
 
 
 class LateReceipts(StackTest):

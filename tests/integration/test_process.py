@@ -152,7 +152,7 @@ class Mistakes(StackTest):
             r'url: "sqlite:.*"', 'url: "sqlite:/nonexistent/w.db"', text))
         with open(self.stack.path("noise.db"), "w") as f:
             f.write("this is no database, although it is long enough for one\n" * 100)
-        self.refused(r"^store.url: .*noise.db: .*not a database", lambda text: text.replace("wakegate.db", "noise.db"))
+        self.refused(r"^store.url: .*noise.db is not a database", lambda text: text.replace("wakegate.db", "noise.db"))
         self.refused(r"user: there is no user \"nobody-at-all\"", lambda text: text + "user: nobody-at-all\n")
 
     def test_a_second_gateway_on_one_database(self):
@@ -719,7 +719,7 @@ class FullDisk(Calling, unittest.IsolatedAsyncioTestCase):
         ready = s.get("/readyz", token=None)
         self.assertEqual((ready.status, ready.json["store"]), (503, "takes no writes"))
         refused = s.put("/v1/devices/late", {"user": "late", "app": "vcs", "token": "ab" * 32})
-        self.problem(refused, 503, "store")
+        self.assertEqual(self.problem(refused, 503, "store"), "the device could not be stored: the database's disk is full")
         self.problem(s.get("/v1/devices/late"), 404, "not-found")
         before = s.get("/v1/devices/new-phone").json
         self.problem(s.put("/v1/devices/new-phone", {"app_version": "9.9", "rotate_secret": True}), 503, "store")

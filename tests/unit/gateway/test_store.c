@@ -119,6 +119,85 @@ static void keys_live_for_a_day(void **state) {
     assert_int_equal(w->keys, 0);
 }
 
+#define OLD_CALLS (STORE_PRUNE_ROWS * 2 + 300)
+
+static void put_old_calls(struct world *w) {
+    char call[16], push[16], key[16];
+    unsigned before = w->done;
+    for (unsigned i = 0; i < OLD_CALLS; i++) {
+        snprintf(call, sizeof call, "c%u", i);
+        snprintf(push, sizeof push, "p%u", i);
+        snprintf(key, sizeof key, "k%u", i);
+        struct call_row row = call_of(call);
+        struct push_row p = push_of(push, call, "d1");
+        struct idempotency_row idem = key_row;
+        row.state = "ended";
+        row.ended_ms = NOW_MS - 1 - i % 7;
+        idem.key = key;
+        idem.call = call;
+        store_call_put(w->fix.store, &row, &idem, on_done, w);
+        store_push_put(w->fix.store, &p, on_done, w);
+    }
+    wait_done(w, before + 2 * OLD_CALLS);
+    assert_int_equal(w->first_err, 0);
+}
+
+static void on_prune_done(int err, void *arg) {
+    assert_int_equal(err, 0);
+    *(unsigned *)arg = 1;
+}
+
+static void pruning_lets_others_through_and_leaves_nothing(void **state) {
+    struct world *w = *state;
+    struct call_row late = call_of("late");
+    unsigned pruned = 0, before;
+    put_old_calls(w);
+    late.ended_ms = NOW_MS;
+    put(w, &late);
+    before = w->done;
+    assert_int_equal(store_prune(w->fix.store, NOW_MS, NOW_MS + 25 * HOUR_MS, on_prune_done, &pruned), 0);
+    store_call_get(w->fix.store, "t1", "late", on_calls, w); /* asked later, and answered between two steps */
+    wait_done(w, before + 1);
+    assert_int_equal(w->count, 1);
+    assert_int_equal(pruned, 0);
+    fixture_wait(&w->fix, &pruned, 1);
+    assert_string_equal(list(w, (struct call_query){0}), "late ");
+    assert_string_equal(pushes(w, "t1", NULL, 10), "");
+    reopen(w);
+    assert_int_equal(w->keys, 0);
+}
+
+static void pruning_does_not_hold_up_the_end(void **state) {
+    struct world *w = *state;
+    unsigned pruned = 0;
+    put_old_calls(w);
+    assert_int_equal(store_prune(w->fix.store, NOW_MS, NOW_MS, on_prune_done, &pruned), 0);
+    store_sync(w->fix.store);
+    assert_int_equal(pruned, 1);
+    list(w, (struct call_query){0});
+    assert_int_equal(w->count, 200); /* of those that are left: one step was made */
+    store_prune(w->fix.store, NOW_MS, NOW_MS, on_prune_done, &pruned);
+    reopen(w);
+    assert_int_equal(w->keys, OLD_CALLS);
+}
+
+static void a_key_of_a_clock_that_was_wrong_goes_too(void **state) {
+    struct world *w = *state;
+    struct call_row row = call_of("c1");
+    struct idempotency_row future = key_row, old = key_row;
+    future.key = "future";
+    future.created_ms = NOW_MS + 1000 * HOUR_MS;
+    old.key = "old";
+    old.created_ms = NOW_MS - 25 * HOUR_MS;
+    store_call_put(w->fix.store, &row, &future, NULL, NULL);
+    store_call_put(w->fix.store, &row, &old, NULL, NULL);
+    store_call_put(w->fix.store, &row, &key_row, NULL, NULL);
+    prune(w, 0, NOW_MS);
+    reopen(w);
+    assert_int_equal(w->keys, 1);
+    assert_int_equal(strncmp(w->key_texts, "t1|k1|", 6), 0);
+}
+
 /* Order */
 
 struct numbered {
@@ -201,6 +280,9 @@ int main(void) {
         case_of(the_cursor_keeps_the_filter),
         case_of(old_calls_go_with_their_pushes),
         case_of(keys_live_for_a_day),
+        case_of(pruning_lets_others_through_and_leaves_nothing),
+        case_of(pruning_does_not_hold_up_the_end),
+        case_of(a_key_of_a_clock_that_was_wrong_goes_too),
         case_of(answers_come_in_the_order_of_the_requests),
         case_of(a_callback_may_write),
         case_of(after_sync_nothing_is_outstanding),

@@ -185,27 +185,6 @@ static void a_newer_schema_is_refused_and_left_alone(void **state) {
     assert_int_equal(get(w, "t1", "c1"), 1);
 }
 
-/* A database as 0.1.0 of schema 1 left it. */
-static void a_database_of_schema_1_is_brought_forward(void **state) {
-    struct world *w = *state;
-    fixture_close(&w->fix);
-    in_sqlite(
-        w, "DROP TABLE kept; DROP TABLE events; DROP TABLE deliveries; DROP TABLE event_source;"
-           "DROP TABLE sealed; DROP INDEX pushes_by_time; ALTER TABLE pushes DROP COLUMN receipt_ms;"
-           "ALTER TABLE devices DROP COLUMN token_accepted_ms; ALTER TABLE devices DROP COLUMN token_refused;"
-           "ALTER TABLE devices DROP COLUMN alert_token; ALTER TABLE devices DROP COLUMN token_since_ms;"
-           "ALTER TABLE pushes DROP COLUMN network; ALTER TABLE pushes DROP COLUMN ring_end_ms;"
-           "ALTER TABLE pushes DROP COLUMN token_hash;"
-           "INSERT INTO devices VALUES ('t1','d1','ann','vcs','00ff',1,0,'dtls','','1.0','26.4','hash',3,'dead',1,2,3);"
-           "PRAGMA user_version = 1");
-    fixture_open(&w->fix);
-    reopen(w);
-    assert_int_equal(w->devices, 1);
-    assert_string_equal(w->device.user, "ann");
-    assert_int_equal(w->device.health_cause, HEALTH_TOKEN_INVALID);
-    assert_true(w->device.token_updated_ms == 3 && w->device.token_accepted_ms == 0 && !w->device.token_refused);
-}
-
 static void a_file_that_is_no_database_is_refused_and_left_alone(void **state) {
     static const char text[] = "This is a letter, and not a database at all. It should be left as it is, please.\n";
     struct world *w = *state;
@@ -254,7 +233,6 @@ int main(void) {
         case_of(the_files_are_nobody_elses_to_read),
         case_of(a_second_gateway_is_refused_and_the_first_works_on),
         case_of(a_newer_schema_is_refused_and_left_alone),
-        case_of(a_database_of_schema_1_is_brought_forward),
         case_of(a_file_that_is_no_database_is_refused_and_left_alone),
         case_of(a_schema_that_is_half_there_is_refused),
         case_of(a_missing_folder_is_named),
