@@ -14,7 +14,7 @@ import subprocess
 import time
 import unittest
 
-from harness import BIN, SLOW, Stack, StackTest, free_port, wait_for
+from harness import BIN, SLOW, Stack, StackTest, free_port, wait_for, without_seal
 from test_attach import Phone
 
 MODES = ["transfer", "sealed", "sdes", "dtls"]
@@ -231,7 +231,7 @@ class Keys(Crashing):
 
     def test_without_a_key_nothing_is_kept(self):
         self.stack.gateway.stop()
-        self.stack.edit_config(lambda text: text.replace("  seal_key_file: seal.key\n", ""))
+        self.stack.edit_config(without_seal)
         self.stack.gateway = self.stack.start_gateway()
         _, caller, call = self.talking("off")
         self.assertEqual(self.rows("SELECT COUNT(*) FROM kept"), [(0,)])

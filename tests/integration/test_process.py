@@ -18,7 +18,7 @@ import time
 import unittest
 import uuid
 
-from harness import BIN, SLOW, Reply, Stack, StackTest, free_port, wait_for
+from harness import BIN, SLOW, Reply, Stack, StackTest, free_port, wait_for, without_seal
 from test_attach import Phone
 
 SECRET = re.compile(r"w[adg]_[A-Za-z0-9_-]{43}")
@@ -438,7 +438,7 @@ class Crash(Calling, unittest.IsolatedAsyncioTestCase):
         self.assertIsNotNone(over["ended_at"])
         self.assertEqual({d["state"] for d in over["devices"]}, {"out"})
         last = stack.timeline(call)[-1]
-        self.assertEqual((last["event"], last["reason"], last["detail"]), ("ended", "error", "the gateway was restarted"))
+        self.assertEqual((last["event"], last["reason"], last["detail"]), ("ended", "error", "the gateway was restarted; without store.seal_key_file nothing of it was kept"))
         before = len(self.pushes(stack, call))
         self.assertLessEqual(before, 1)
         user = reply.json["callee"]
@@ -447,7 +447,7 @@ class Crash(Calling, unittest.IsolatedAsyncioTestCase):
         return call, before
 
     async def test_what_was_acknowledged_survives_kill_9(self):
-        s = self.stack_of()
+        s = self.stack_of(edit=without_seal)
         secrets = {f"c-{i}": self.register(s, f"c-{i}") for i in range(self.USERS)}
         for _ in range(self.ROUNDS):
             replies, stop = [], threading.Event()
@@ -749,6 +749,7 @@ class FullDisk(Calling, unittest.IsolatedAsyncioTestCase):
         s.gateway = s.start_gateway()
         over = s.call(call)
         self.assertEqual((over["state"], over["reason"]), ("ended", "completed"))
+        self.assertEqual(s.delete(f"/v1/calls/{s.get('/v1/calls?state=ringing').json['calls'][0]['id']}").status, 204)
 
     def row(self, stack, push):
         """The ledger's row of the push that was reported while the disk was full is written when there is room."""
