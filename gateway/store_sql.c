@@ -75,6 +75,7 @@ static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4,
 static const char *const sql[STORE_STATEMENTS] = {
     [STORE_DEVICE_PUT] = "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STORE_DEVICE_DELETE] = "DELETE FROM devices WHERE tenant = ? AND id = ?",
+    [STORE_DEVICE_FORGET_TOKENS] = "UPDATE pushes SET token_hash = '' WHERE tenant = ? AND device = ?",
     [STORE_DEVICES_ALL] = "SELECT * FROM devices ORDER BY created_ms",
     [STORE_CALL_PUT] = "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?)",
     [STORE_CALL_GET] = "SELECT * FROM calls WHERE tenant = ? AND id = ?",

@@ -18,11 +18,13 @@
 
 #include <cmocka.h>
 
-#define WAIT_MS     3000
-#define BODY_MAX    64
-#define MESSAGE_MAX 100
-#define QUEUE_MAX   256
-#define SUBPROTOCOL "wakegate.v1"
+#define WAIT_MS        3000
+#define BODY_MAX       64
+#define MESSAGE_MAX    100
+#define QUEUE_MAX      256
+#define QUEUE_MESSAGES 8
+#define ANSWER_MS      300
+#define SUBPROTOCOL    "wakegate.v1"
 #define GET_WS(path)                                                                                                   \
     "GET " path " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"                                \
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -186,6 +188,8 @@ static inline struct world *world_new(void) {
                                .body_max_bytes = BODY_MAX,
                                .message_max_bytes = MESSAGE_MAX,
                                .queue_max_bytes = QUEUE_MAX,
+                               .queue_max_messages = QUEUE_MESSAGES,
+                               .answer_max_ms = ANSWER_MS,
                                .request = on_request,
                                .refused = on_refused,
                                .ws_path = "/v1/attach",
