@@ -8,7 +8,8 @@
 #include <utlist.h>
 
 #define WS_USER_TIMEOUT_MS 5000
-#define WS_CLOSE_S         5 /* for what is queued, and the close frame, to leave */
+#define WS_CLOSE_S         5      /* for what is queued, and the close frame, to leave */
+#define WS_SEND_BYTES      131072 /* of the kernel's, for a peer that does not read; else it grows to megabytes */
 
 /* Handoffs carry keys. */
 static void message_free(struct message *m) {
@@ -50,7 +51,8 @@ static int ws_open(struct httpd *h, struct lws *wsi, struct session *s) {
         return -1;
     w->wsi = wsi;
     /* What is sent and not acknowledged shows a dead path in seconds. Where a proxy acknowledges, the ping does. */
-    int timeout = WS_USER_TIMEOUT_MS;
+    int timeout = WS_USER_TIMEOUT_MS, send_bytes = WS_SEND_BYTES;
+    setsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
     setsockopt(lws_get_socket_fd(wsi), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
     if (getpeername(lws_get_socket_fd(wsi), (struct sockaddr *)&ss, &len) == 0)
         addr_from_sockaddr(&peer, (struct sockaddr *)&ss);
@@ -65,11 +67,11 @@ static void expect_answer(const struct httpd *h, struct lws *wsi) {
 
 /* TCP, or a proxy, may take what the peer never reads: a ping behind the messages asks the peer itself. */
 static int ask(const struct httpd *h, struct websocket *w) {
-    uint8_t none[LWS_PRE + 1];
+    uint8_t ping[LWS_PRE + 1] = {0}; /* libwebsockets keeps a pong without a payload to itself */
     w->unasked = false;
     w->asked = true;
     expect_answer(h, w->wsi);
-    return lws_write(w->wsi, none + LWS_PRE, 0, LWS_WRITE_PING) < 0 ? -1 : 0;
+    return lws_write(w->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
 }
 
 static void ws_pong(struct httpd *h, struct lws *wsi, const struct session *s) {
@@ -77,9 +79,14 @@ static void ws_pong(struct httpd *h, struct lws *wsi, const struct session *s) {
     if (!w || !w->asked)
         return;
     w->asked = false;
-    lws_set_timer_usecs(wsi, LWS_SET_TIMER_USEC_CANCEL);
     if (w->unasked)
         lws_callback_on_writable(wsi);
+}
+
+/* No answer, and nothing else either. The timer of a ping that was answered comes, too. */
+static int ws_timer(const struct httpd *h, const struct session *s) {
+    const struct websocket *w = slots_get(h->websockets, s->id);
+    return w && w->asked ? -1 : 0;
 }
 
 static int ws_receive(struct httpd *h, struct lws *wsi, struct session *s, const void *p, size_t len) {
@@ -166,8 +173,8 @@ int httpd_on_ws(struct lws *wsi, enum lws_callback_reasons reason, void *user, v
     case LWS_CALLBACK_RECEIVE_PONG:
         ws_pong(h, wsi, s);
         return 0;
-    case LWS_CALLBACK_TIMER: /* no answer */
-        return -1;
+    case LWS_CALLBACK_TIMER:
+        return ws_timer(h, s);
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return ws_writable(h, wsi, s);
     case LWS_CALLBACK_CLOSED:

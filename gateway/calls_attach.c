@@ -206,6 +206,7 @@ void phone_hello(struct calls *cs, struct phone *p, const struct attach_msg *m) 
                     "device and secret, or device and the push's token, do not belong together");
         return;
     }
+    phone_recall(cs, p, 0);
     if (p->whole) {
         struct phone *older = phone_whole(cs, p->tenant, p->device);
         if (older) {

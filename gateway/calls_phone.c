@@ -107,11 +107,18 @@ void phones_count(struct calls *cs, int by) {
     metric_set(cs->m_attached, (int64_t)cs->attached_count);
 }
 
-/* The phone is not there any more, or is treated so: its legs ring on without it. What it may not have got of an end
- * is told when it comes again. */
+void phone_recall(struct calls *cs, const struct phone *p, ws_id ws) {
+    struct call_device *d;
+    DL_FOREACH(calls_of_device(cs, p->tenant, p->device), d) {
+        if (d->ws && (!ws || d->ws == ws) && !ws_delivered(cs->http, d->ws))
+            d->over_told = false;
+    }
+}
+
+/* The phone is not there any more, or is treated so: its legs ring on without it. */
 static void detach(struct calls *cs, struct phone *p) {
     struct call_device *d, *next;
-    bool delivered = ws_delivered(cs->http, p->ws);
+    phone_recall(cs, p, p->ws);
     phone_leave_whole(cs, p);
     phones_count(cs, -1);
     p->hello = false;
@@ -119,7 +126,6 @@ static void detach(struct calls *cs, struct phone *p) {
         if (d->ws != p->ws)
             continue;
         d->ws = 0;
-        d->over_told = d->over_told && delivered;
         call_step(d->call, CALL_IN_DETACHED, d->index);
     }
     const struct call *c = calls_get(cs, p->call);
@@ -135,9 +141,9 @@ static void cut_off(struct calls *cs, const char *tenant, const char *device, bo
     HASH_ITER(hh, cs->phones, p, next) {
         if (!p->hello || strcmp(p->key, key) != 0)
             continue;
+        detach(cs, p);
         phone_close(cs, p->ws, PHONE_CLOSE_REVOKED, "revoked",
                     deleted ? "the device was deleted" : "the device has a new secret; attach with that one");
-        detach(cs, p);
     }
 }
 

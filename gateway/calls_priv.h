@@ -368,6 +368,9 @@ void phone_send_error(struct calls *cs, struct phone *p, const char *code, const
 /* Say why, and close: error is the message's code and the close frame's reason. The phone stays in the table until its
  * connection is closed, but nothing that it says comes in any more. */
 void phone_close(struct calls *cs, ws_id ws, int code, const char *error, const char *detail);
+/* What p's device was told of an end over this connection (0: over any), and may not have got, is told again when it
+ * attaches. To be called before anything more is sent there. */
+void phone_recall(struct calls *cs, const struct phone *p, ws_id ws);
 /* Calls for the device as a whole go to this connection no more. */
 void phone_leave_whole(struct calls *cs, struct phone *p);
 /* So many phones more are attached. */

@@ -35,6 +35,8 @@ struct world {
     int fd;
     struct buf in; /* what the client received */
     bool eof, done, keep;
+    bool deaf;      /* the client does not read */
+    bool delivered; /* as the server said when the WebSocket was closed */
     /* The last request, and the last WebSocket: */
     unsigned requests, refusals, opened, closed, texts, binaries;
     int refused_status;
@@ -122,6 +124,7 @@ static inline void on_closed(ws_id id, void *arg) {
     struct world *w = arg;
     assert_true(id == w->ws);
     w->closed++;
+    w->delivered = httpd_ws_delivered(w->httpd, id);
 }
 
 static inline void on_done(void *arg) {
@@ -131,10 +134,10 @@ static inline void on_done(void *arg) {
 static inline void pump(struct world *w) {
     char chunk[4096];
     uv_run(&w->loop, UV_RUN_NOWAIT);
-    ssize_t n = w->fd < 0 ? -1 : recv(w->fd, chunk, sizeof chunk, MSG_DONTWAIT);
+    ssize_t n = w->fd < 0 || w->deaf ? -1 : recv(w->fd, chunk, sizeof chunk, MSG_DONTWAIT);
     if (n > 0)
         buf_add(&w->in, chunk, (size_t)n);
-    else if (n == 0 || (w->fd >= 0 && errno != EAGAIN && errno != EINTR))
+    else if (n == 0 || (w->fd >= 0 && !w->deaf && errno != EAGAIN && errno != EINTR))
         w->eof = true;
     else
         usleep(200);
