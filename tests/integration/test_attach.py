@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A phone written from design.md alone, on a foreign WebSocket stack: hello, receipts, answers, and every way to end."""
 import asyncio
+import contextlib
 import hashlib
+import itertools
 import json
+import socket
+import struct
+import threading
 import time
 import unittest
 import uuid
@@ -70,6 +75,50 @@ class Phone:
 
     async def close(self):
         await self.ws.close()
+
+
+class DeafPhone:
+    """A phone by hand (RFC 6455), which does not read until it is told to."""
+
+    def __init__(self, stack, hello):
+        self.enough = threading.Event()
+        self.sock = socket.socket()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.sock.settimeout(10 * SLOW)
+        self.sock.connect(("127.0.0.1", stack.api_port))
+        self.sock.sendall(b"GET /v1/attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                          b"Sec-WebSocket-Protocol: wakegate.v1\r\n\r\n")
+        self.file = self.sock.makefile("rb")
+        while self.file.readline() != b"\r\n":
+            pass
+        self.sock.sendall(self.frame(hello))
+
+    @staticmethod
+    def frame(message):
+        """One text frame of less than 64 KiB, masked with zeros."""
+        body = json.dumps(message).encode()
+        return b"\x81\xfe" + struct.pack("!H", len(body)) + bytes(4) + body
+
+    def say_until_closed(self, message):
+        with contextlib.suppress(OSError):
+            while not self.enough.is_set():
+                self.sock.sendall(self.frame(message) * 20)
+
+    def read_to_the_end(self):
+        """The close frame's code and reason, and how many messages came before it."""
+        for count in itertools.count():
+            head, size = self.file.read(2)
+            if size == 126:
+                [size] = struct.unpack("!H", self.file.read(2))
+            body = self.file.read(size)
+            if head & 15 == 8:
+                return struct.unpack("!H", body[:2])[0], body[2:].decode(), count
+
+    def close(self):
+        self.enough.set()
+        self.file.close()
+        self.sock.close()
 
 
 class Attach(StackTest, unittest.IsolatedAsyncioTestCase):
@@ -494,6 +543,37 @@ class Attach(StackTest, unittest.IsolatedAsyncioTestCase):
         for _ in range(21):
             await phone.ws.send("nonsense")
         self.assertEqual(await phone.closed(), 1008)
+
+    def memory_kib(self):
+        with open(f"/proc/{self.stack.gateway.process.pid}/status") as f:
+            return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+
+    async def test_a_phone_that_does_not_read_is_closed_and_nobody_else_suffers(self):
+        device, secret = self.register()
+        call = self.place()["id"]
+        self.stack.delete(f"/v1/calls/{call}")
+        deaf = DeafPhone(self.stack, {"type": "hello", "device": device, "secret": secret, "app_state": "background"})
+        self.addCleanup(deaf.close)
+        other, other_secret = self.register(self.user + "-other")
+        phone = await Phone(self.stack, other).dial(secret=other_secret, app_state="foreground")
+        await phone.hear("welcome")
+        before = self.memory_kib()
+        # Each of these is answered by `ended`, and none of the answers is read.
+        flood = asyncio.create_task(asyncio.to_thread(deaf.say_until_closed, {"type": "hangup", "call": call}))
+        await asyncio.to_thread(wait_for, lambda: "phone too slow" in self.stack.gateway.log(), 30)
+        grown = self.memory_kib() - before
+        deaf.enough.set()
+        self.assertLess(grown, 8192)
+        began = time.monotonic()
+        await (await phone.ws.ping())
+        self.assertLess(time.monotonic() - began, 1 * SLOW)
+        # Whoever reads again is told why; what was thrown away would have been more than that.
+        code, reason, messages = await asyncio.to_thread(deaf.read_to_the_end)
+        await flood
+        self.assertEqual((code, reason), (1008, "too slow"))
+        self.assertGreater(messages, 1)
+        self.assertEqual(self.stack.gateway.log().count("phone too slow"), 1)
+        await phone.close()
 
     async def test_a_message_that_is_too_large_closes(self):
         phone = await Phone(self.stack, "x").dial()

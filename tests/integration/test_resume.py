@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import socket
 import subprocess
 import time
@@ -18,21 +19,22 @@ from test_foreign_phone import ForeignPhoneTest, KeyedMedia
 ELSEWHERE = "127.0.0.2"  # the address in the other network
 # Of the gateway: a ping follows what is sent, and is waited for so long; a silent connection is asked, and given up.
 ANSWER_S, IDLE_S = 10, 40
+PHONE_IDLE_S = 25  # wakegate-phone gives a silent gateway up
 
 
 class Link:
     """The way to the gateway through the first network. A proxy: TCP on the gateway's side does not notice that the phone is
     not there any more."""
 
-    def __init__(self, stack):
-        self.stack, self.port, self.dead, self.writers, self.server = stack, free_port(), False, [], None
+    def __init__(self, api_port, port=None):
+        self.api_port, self.port, self.dead, self.writers, self.server = api_port, port or free_port(), False, [], None
 
     async def open(self):
         self.server = await asyncio.start_server(self.accept, "127.0.0.1", self.port)
         return self
 
     async def accept(self, reader, writer):
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.stack.api_port)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.api_port)
         self.writers += [writer, far_writer]
         await asyncio.gather(self.pump(reader, far_writer), self.pump(far_reader, writer))
 
@@ -56,8 +58,8 @@ class Link:
 
 
 class ResumeTest(ForeignPhoneTest):
-    async def link(self):
-        link = await Link(self.stack).open()
+    async def link(self, port=None):
+        link = await Link(self.stack.api_port, port).open()
         self.addCleanup(link.close)
         return link
 
@@ -82,11 +84,6 @@ class ResumeTest(ForeignPhoneTest):
 
     async def eventually(self, probe, timeout_s=10, what=lambda: "it never came to that"):
         return await asyncio.to_thread(wait_for, probe, timeout_s, what)
-
-    def attached(self):
-        """Connections that the gateway takes for alive."""
-        text = self.stack.get("/metrics", token=None).text
-        return int(next(line for line in text.splitlines() if line.startswith("wakegate_attached_phones")).split()[1])
 
 
 class Stages(ResumeTest):
@@ -314,9 +311,25 @@ class Missed(ResumeTest):
 
 
 class Dead(ResumeTest):
-    """A connection that says nothing any more is found out; what it was part of goes on."""
+    """A connection that says nothing any more is found out, by both sides; what it was part of goes on."""
+    public_port = free_port()
+    stack_options = {"PUBLIC_URL": f"http://127.0.0.1:{public_port}"}
 
     async def test_a_silent_connection_is_asked_and_given_up(self):
+        await asyncio.gather(self.the_gateway_gives_up(), self.the_phone_gives_up())
+
+    async def the_phone_gives_up(self):
+        """Our own, whose pushes name the address of the link."""
+        link = await self.link(self.public_port)
+        phone = await asyncio.to_thread(self.stack.start_phone, "asking", "asking", handoff="sdes", answer_ms=0)
+        call = self.place("asking")
+        await asyncio.to_thread(self.stack.wait_state, call, "answered")
+        link.lose("dead")
+        over = await asyncio.to_thread(phone.wait_event, "call_over", PHONE_IDLE_S + 15)
+        self.assertEqual((over["call"], over["reason"]), (call, "connection_lost"))
+        self.assertEqual(self.stack.call(call)["state"], "answered")
+
+    async def the_gateway_gives_up(self):
         secret = self.enrol("silent")
         link = await self.link()
         phone = await Phone(self.stack, "silent").dial(at=(link.port, None), secret=secret, app_state="foreground")
@@ -328,9 +341,11 @@ class Dead(ResumeTest):
         await phone.say("answer", call=call)
         await self.eventually(lambda: self.stack.call(call)["state"] == "answered")
         await self.quiet(phone)
-        self.assertEqual(self.attached(), 2)
+        def detached():
+            return re.search(r'event="phone detached" device=silent ', self.stack.gateway.log())
+        self.assertFalse(detached())
         link.lose("dead")
-        await self.eventually(lambda: self.attached() == 1, IDLE_S + 15)
+        await self.eventually(detached, IDLE_S + 15)
         self.assertEqual(self.stack.call(call)["state"], "answered")
         again = await Phone(self.stack, "silent").dial(secret=secret, app_state="foreground", on_call=True)
         self.assertEqual((await again.hear("call"))["state"], "answered")
