@@ -7,6 +7,7 @@
 #include <utlist.h>
 
 #define HELLO_MAX_MS 10000 /* a connection that has not said who it is by then is closed */
+#define FAREWELL_MS  30000 /* for the receipt and the goodbye of a phone that came for one call */
 #define ERRORS_MAX   20    /* messages that were refused; then the connection is closed */
 
 /* Sending */
@@ -246,10 +247,17 @@ void phone_known(const struct calls *cs, const char *tenant, const char *device,
     }
 }
 
+/* A connection by token, some time after the call's end: what is left to be said was said. */
+static bool is_of_no_use(const struct calls *cs, const struct phone *p, uint64_t now_ms) {
+    const struct call *c = calls_get(cs, p->call);
+    return !c || (c->fsm.state == CALL_ENDED && clock_wall_ms() >= c->ended_ms + FAREWELL_MS &&
+                  now_ms >= p->opened_ms + FAREWELL_MS);
+}
+
 void phones_sweep(struct calls *cs, uint64_t now_ms) {
     struct phone *p, *next;
     HASH_ITER(hh, cs->phones, p, next) {
-        if (p->hello && !p->whole && !calls_get(cs, p->call))
+        if (p->hello && !p->whole && is_of_no_use(cs, p, now_ms))
             phone_close(cs, p->ws, PHONE_CLOSE_CALL_OVER, "call_over", "the call that this connection was for is over");
         if (p->hello || now_ms - p->opened_ms < HELLO_MAX_MS)
             continue;

@@ -19,6 +19,7 @@ from test_foreign_phone import ForeignPhoneTest, KeyedMedia
 ELSEWHERE = "127.0.0.2"  # the address in the other network
 # Of the gateway: a ping follows what is sent, and is waited for so long; a silent connection is asked, and given up.
 ANSWER_S, IDLE_S = 10, 40
+FAREWELL_S = 30  # a connection by token is closed so long after its call's end
 PHONE_IDLE_S = 25  # wakegate-phone gives a silent gateway up
 
 
@@ -316,7 +317,21 @@ class Dead(ResumeTest):
     stack_options = {"PUBLIC_URL": f"http://127.0.0.1:{public_port}"}
 
     async def test_a_silent_connection_is_asked_and_given_up(self):
-        await asyncio.gather(self.the_gateway_gives_up(), self.the_phone_gives_up())
+        await asyncio.gather(self.the_gateway_gives_up(), self.the_phone_gives_up(), self.a_call_is_long_over())
+
+    async def a_call_is_long_over(self):
+        """Not dead, but of no use any more: what came for one call."""
+        self.enrol("over")
+        call = self.place("over")
+        push = await self.push(hashlib.sha256(b"over").hexdigest())
+        phone = await Phone(self.stack, "over").dial(token=push["token"], app_state="background")
+        await phone.hear("call")
+        self.stack.delete(f"/v1/calls/{call}")
+        await phone.hear("ended")
+        began = time.monotonic()
+        self.assertEqual((await phone.hear("error", FAREWELL_S + 10))["code"], "call_over")
+        self.assertGreater(time.monotonic() - began, FAREWELL_S - 2)
+        self.assertEqual(await phone.closed(), 4410)
 
     async def the_phone_gives_up(self):
         """Our own, whose pushes name the address of the link."""
