@@ -283,7 +283,7 @@ void call_forget_tokens(struct call_device *d) {
         struct call_push *p = &d->pushes[i];
         if (!p->token_hash[0])
             continue;
-        HASH_DELETE(by_token, d->call->owner->by_token, p);
+        HASH_DELETE(by_token, d->call->owner->by_token, p); /* NOLINT(clang-analyzer-*): what a uthash macro does */
         p->token_hash[0] = 0;
     }
 }
