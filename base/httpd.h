@@ -44,7 +44,7 @@ struct ws_ops {
     void (*open)(ws_id id, const struct addr *peer, void *arg);
     void (*text)(ws_id id, const char *p, size_t len, void *arg); /* one whole message, NUL behind it */
     void (*binary)(ws_id id, const uint8_t *p, size_t len, void *arg);
-    void (*closed)(ws_id id, void *arg); /* once, also after ws_close */
+    void (*closed)(ws_id id, void *arg); /* once, also after ws_close; httpd_ws_delivered may be asked inside */
 };
 
 struct httpd_config {
@@ -52,7 +52,12 @@ struct httpd_config {
     const char *listen;                       /* "address:port"; port 0: any free one */
     const char *certificate_file, *key_file;  /* PEM; NULL: plain HTTP */
     size_t body_max_bytes, message_max_bytes; /* larger ones are refused: 413, and close code 1009 */
-    size_t queue_max_bytes; /* WebSocket messages waiting for a slow peer; beyond it the connection is closed */
+    /* WebSocket messages waiting for a slow peer; beyond either the connection is closed (1008, "too slow"), and what
+     * waits is thrown away. */
+    size_t queue_max_bytes;
+    unsigned queue_max_messages;
+    /* A ping follows what was sent, and the connection is closed when nothing comes for so long. 0: it does not. */
+    unsigned answer_max_ms;
     void (*request)(const struct httpd_request *r, void *arg);
     /* Something that httpd refuses itself (body too large, length missing): reply to it in the API's own form. */
     void (*refused)(http_id id, int status, const char *detail, void *arg);
@@ -93,7 +98,10 @@ void httpd_stream_cut(struct httpd *h, http_id id);
 
 /* Queue one message. Returns 0, E_NOTFOUND for a stale id, E_FULL (the connection is then closed), E_NOMEM. */
 int httpd_ws_send(struct httpd *h, ws_id id, const void *p, size_t len, bool binary);
-/* Close with a status code (RFC 6455 7.4) after what is queued has left. */
+/* Close with a status code (RFC 6455 7.4) after what is queued has left, or without it, when the peer does not take it
+ * within some seconds. Nothing that the peer says comes from now on. */
 void httpd_ws_close(struct httpd *h, ws_id id, int code, const char *reason);
+/* Has the peer got all that was sent to it: has it answered a ping that left after that? False for a stale id. */
+bool httpd_ws_delivered(const struct httpd *h, ws_id id);
 
 #endif

@@ -37,8 +37,11 @@ struct websocket {
     struct lws *wsi;
     struct message *queue;
     size_t queued_bytes;
+    unsigned queued_messages;
     struct buf in;
     bool in_binary, closing;
+    bool unasked; /* something left, and no ping after it */
+    bool asked;   /* a ping left, and its pong has not come */
     int close_code;
     char close_reason[64];
 };

@@ -8,6 +8,8 @@
 #include <utlist.h>
 
 #define WS_USER_TIMEOUT_MS 5000
+#define WS_CLOSE_S         5      /* for what is queued, and the close frame, to leave */
+#define WS_SEND_BYTES      131072 /* of the kernel's, for a peer that does not read; else it grows to megabytes */
 
 /* Handoffs carry keys. */
 static void message_free(struct message *m) {
@@ -15,14 +17,21 @@ static void message_free(struct message *m) {
     free(m);
 }
 
-void httpd_ws_drop(struct httpd *h, ws_id id) {
-    struct websocket *w = slots_get(h->websockets, id);
+static void empty_queue(struct websocket *w) {
     struct message *m, *next;
-    if (!w)
-        return;
     LL_FOREACH_SAFE(w->queue, m, next) {
         message_free(m);
     }
+    w->queue = NULL;
+    w->queued_bytes = 0;
+    w->queued_messages = 0;
+}
+
+void httpd_ws_drop(struct httpd *h, ws_id id) {
+    struct websocket *w = slots_get(h->websockets, id);
+    if (!w)
+        return;
+    empty_queue(w);
     buf_wipe(&w->in);
     slots_release(h->websockets, id);
 }
@@ -41,8 +50,9 @@ static int ws_open(struct httpd *h, struct lws *wsi, struct session *s) {
     if (!w)
         return -1;
     w->wsi = wsi;
-    /* What is sent and not acknowledged shows a dead path in seconds; the ping alone takes a minute. */
-    int timeout = WS_USER_TIMEOUT_MS;
+    /* What is sent and not acknowledged shows a dead path in seconds. Where a proxy acknowledges, the ping does. */
+    int timeout = WS_USER_TIMEOUT_MS, send_bytes = WS_SEND_BYTES;
+    setsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
     setsockopt(lws_get_socket_fd(wsi), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
     if (getpeername(lws_get_socket_fd(wsi), (struct sockaddr *)&ss, &len) == 0)
         addr_from_sockaddr(&peer, (struct sockaddr *)&ss);
@@ -50,10 +60,41 @@ static int ws_open(struct httpd *h, struct lws *wsi, struct session *s) {
     return 0;
 }
 
+/* The peer has this long from now. */
+static void expect_answer(const struct httpd *h, struct lws *wsi) {
+    lws_set_timer_usecs(wsi, (lws_usec_t)h->cfg.answer_max_ms * LWS_US_PER_MS);
+}
+
+/* TCP, or a proxy, may take what the peer never reads: a ping behind the messages asks the peer itself. */
+static int ask(const struct httpd *h, struct websocket *w) {
+    uint8_t ping[LWS_PRE + 1] = {0}; /* libwebsockets keeps a pong without a payload to itself */
+    w->unasked = false;
+    w->asked = true;
+    expect_answer(h, w->wsi);
+    return lws_write(w->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
+}
+
+static void ws_pong(struct httpd *h, struct lws *wsi, const struct session *s) {
+    struct websocket *w = slots_get(h->websockets, s->id);
+    if (!w || !w->asked)
+        return;
+    w->asked = false;
+    if (w->unasked)
+        lws_callback_on_writable(wsi);
+}
+
+/* No answer, and nothing else either. The timer of a ping that was answered comes, too. */
+static int ws_timer(const struct httpd *h, const struct session *s) {
+    const struct websocket *w = slots_get(h->websockets, s->id);
+    return w && w->asked ? -1 : 0;
+}
+
 static int ws_receive(struct httpd *h, struct lws *wsi, struct session *s, const void *p, size_t len) {
     struct websocket *w = slots_get(h->websockets, s->id);
     if (!w || w->closing)
         return 0;
+    if (w->asked)
+        expect_answer(h, wsi);
     if (lws_is_first_fragment(wsi))
         w->in_binary = lws_frame_is_binary(wsi);
     if (w->in.len + len > h->cfg.message_max_bytes) {
@@ -82,6 +123,8 @@ static int ws_writable(struct httpd *h, struct lws *wsi, struct session *s) {
     if (m) {
         LL_DELETE(w->queue, m);
         w->queued_bytes -= m->len;
+        w->queued_messages--;
+        w->unasked = true;
         int n = lws_write(wsi, m->p + LWS_PRE, m->len, m->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
         message_free(m);
         if (n < 0)
@@ -95,17 +138,24 @@ static int ws_writable(struct httpd *h, struct lws *wsi, struct session *s) {
         /* Not "return -1": a libwebsockets built for debugging, as Debian's is, then closes twice, and the second time
          * throws the close frame away. */
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+    } else if (w->unasked && !w->asked && h->cfg.answer_max_ms) {
+        if (m) /* one frame each turn */
+            lws_callback_on_writable(wsi);
+        else
+            return ask(h, w);
     }
     return 0;
 }
 
 static void ws_closed(struct httpd *h, struct session *s) {
     ws_id id = s->id;
-    if (!slots_get(h->websockets, id))
+    struct websocket *w = slots_get(h->websockets, id);
+    if (!w)
         return;
-    httpd_ws_drop(h, id);
+    w->closing = true;
     s->id = 0;
     h->cfg.ws.closed(id, h->cfg.arg);
+    httpd_ws_drop(h, id);
 }
 
 int httpd_on_ws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
@@ -120,6 +170,11 @@ int httpd_on_ws(struct lws *wsi, enum lws_callback_reasons reason, void *user, v
         return ws_open(h, wsi, s);
     case LWS_CALLBACK_RECEIVE:
         return ws_receive(h, wsi, s, in, len);
+    case LWS_CALLBACK_RECEIVE_PONG:
+        ws_pong(h, wsi, s);
+        return 0;
+    case LWS_CALLBACK_TIMER:
+        return ws_timer(h, s);
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return ws_writable(h, wsi, s);
     case LWS_CALLBACK_CLOSED:
@@ -134,10 +189,11 @@ int httpd_ws_send(struct httpd *h, ws_id id, const void *p, size_t len, bool bin
     struct websocket *w = slots_get(h->websockets, id);
     if (!w || w->closing || h->closing)
         return E_NOTFOUND;
-    if (w->queued_bytes + len > h->cfg.queue_max_bytes) {
-        w->closing = true;
-        w->close_code = LWS_CLOSE_STATUS_POLICY_VIOLATION;
-        lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC);
+    if (w->queued_bytes + len > h->cfg.queue_max_bytes || w->queued_messages >= h->cfg.queue_max_messages) {
+        /* Should it read again, it is told; a message that left in part is completed before. */
+        empty_queue(w);
+        w->unasked = true;
+        httpd_ws_close(h, id, LWS_CLOSE_STATUS_POLICY_VIOLATION, "too slow");
         return E_FULL;
     }
     struct message *m = malloc(sizeof *m + LWS_PRE + len);
@@ -149,6 +205,7 @@ int httpd_ws_send(struct httpd *h, ws_id id, const void *p, size_t len, bool bin
     memcpy(m->p + LWS_PRE, p, len);
     LL_APPEND(w->queue, m);
     w->queued_bytes += len;
+    w->queued_messages++;
     lws_callback_on_writable(w->wsi);
     return 0;
 }
@@ -160,5 +217,11 @@ void httpd_ws_close(struct httpd *h, ws_id id, int code, const char *reason) {
     w->closing = true;
     w->close_code = code;
     snprintf(w->close_reason, sizeof w->close_reason, "%s", reason);
+    lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_REASON_BASE, WS_CLOSE_S);
     lws_callback_on_writable(w->wsi);
+}
+
+bool httpd_ws_delivered(const struct httpd *h, ws_id id) {
+    const struct websocket *w = slots_get(h->websockets, id);
+    return w && !w->queue && !w->unasked && !w->asked;
 }

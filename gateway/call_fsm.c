@@ -194,6 +194,8 @@ static int start(struct step *s) {
         struct step of_leg = *s;
         of_leg.device = i;
         of_leg.leg = &f->legs[i];
+        if (f->legs[i].state == CALL_LEG_OUT) /* its device was deleted while the call was being stored */
+            continue;
         if (f->legs[i].way == CALL_WAY_BUSY)
             leg_out(&of_leg, CALL_BUSY);
         else
@@ -296,6 +298,11 @@ static int filtered(struct step *s) {
     return leg_out(s, CALL_FILTERED);
 }
 
+/* The phone is taken away from its user; the others ring on. */
+static int gone(struct step *s) {
+    return leg_out(s, CALL_UNREACHABLE);
+}
+
 static int phone_hangup(struct step *s) {
     if (s->f->winner != (int)s->device)
         return E_STATE;
@@ -387,6 +394,7 @@ static const call_handler while_ringing[CALL_INPUTS] = {
     [CALL_IN_BUSY] = busy,
     [CALL_IN_FILTERED] = filtered,
     [CALL_IN_PHONE_HANGUP] = decline,
+    [CALL_IN_GONE] = gone,
     [CALL_IN_CALLER_HANGUP] = cancel,
     [CALL_IN_NEAR_HANGUP] = decline,
     [CALL_IN_DELETE] = cancel,
@@ -399,14 +407,14 @@ static const call_handler while_ringing[CALL_INPUTS] = {
 };
 
 static const call_handler while_talking[CALL_INPUTS] = {
-    [CALL_IN_ATTACHED] = attached,      [CALL_IN_DETACHED] = detached,         [CALL_IN_RECEIPT] = nothing,
-    [CALL_IN_PUSH_ACCEPTED] = nothing,  [CALL_IN_PUSH_REJECTED] = nothing,     [CALL_IN_PUSH_EXPIRED] = nothing,
-    [CALL_IN_RINGING] = answer_again,   [CALL_IN_ANSWER] = answer_again,       [CALL_IN_DECLINE] = phone_hangup,
-    [CALL_IN_BUSY] = phone_hangup,      [CALL_IN_FILTERED] = nothing,          [CALL_IN_PHONE_HANGUP] = phone_hangup,
-    [CALL_IN_CALLER_HANGUP] = complete, [CALL_IN_NEAR_HANGUP] = complete,      [CALL_IN_DELETE] = complete,
-    [CALL_IN_FAR_UP] = far_up,          [CALL_IN_NEAR_UP] = near_up,           [CALL_IN_TO_NEAR] = to_near,
-    [CALL_IN_TO_FAR] = to_far,          [CALL_IN_MEDIA_FAILED] = media_failed, [CALL_IN_TICK] = talk_tick,
-    [CALL_IN_SHUTDOWN] = shutdown_call,
+    [CALL_IN_ATTACHED] = attached,     [CALL_IN_DETACHED] = detached,      [CALL_IN_RECEIPT] = nothing,
+    [CALL_IN_PUSH_ACCEPTED] = nothing, [CALL_IN_PUSH_REJECTED] = nothing,  [CALL_IN_PUSH_EXPIRED] = nothing,
+    [CALL_IN_RINGING] = answer_again,  [CALL_IN_ANSWER] = answer_again,    [CALL_IN_DECLINE] = phone_hangup,
+    [CALL_IN_BUSY] = phone_hangup,     [CALL_IN_FILTERED] = nothing,       [CALL_IN_PHONE_HANGUP] = phone_hangup,
+    [CALL_IN_GONE] = phone_hangup,     [CALL_IN_CALLER_HANGUP] = complete, [CALL_IN_NEAR_HANGUP] = complete,
+    [CALL_IN_DELETE] = complete,       [CALL_IN_FAR_UP] = far_up,          [CALL_IN_NEAR_UP] = near_up,
+    [CALL_IN_TO_NEAR] = to_near,       [CALL_IN_TO_FAR] = to_far,          [CALL_IN_MEDIA_FAILED] = media_failed,
+    [CALL_IN_TICK] = talk_tick,        [CALL_IN_SHUTDOWN] = shutdown_call,
 };
 
 static const call_handler once_ended[CALL_INPUTS] = {NULL};
@@ -469,9 +477,9 @@ static const char *const reason_names[CALL_REASONS] = {
     "",          "completed", "cancelled",          "declined",    "busy",         "filtered",
     "no_answer", "expired",   "answered_elsewhere", "unreachable", "media_failed", "error"};
 static const char *const input_names[CALL_INPUTS] = {
-    "attached", "detached", "receipt",  "push_accepted", "push_rejected", "push_expired", "ringing", "answer",
-    "decline",  "busy",     "filtered", "hangup",        "caller_hangup", "near_hangup",  "delete",  "far_up",
-    "near_up",  "to_near",  "to_far",   "media_failed",  "start",         "tick",         "shutdown"};
+    "attached", "detached", "receipt",  "push_accepted", "push_rejected", "push_expired",  "ringing",     "answer",
+    "decline",  "busy",     "filtered", "hangup",        "gone",          "caller_hangup", "near_hangup", "delete",
+    "far_up",   "near_up",  "to_near",  "to_far",        "media_failed",  "start",         "tick",        "shutdown"};
 static const char *const second_names[] = {"none", "alert", "others", "event"};
 static const char *const action_names[CALL_ACTIONS] = {"state",   "push",     "alert", "join",    "overdue",
                                                        "suspect", "second",   "gate",  "handoff", "elsewhere",

@@ -66,6 +66,7 @@ enum call_input_kind {
     CALL_IN_BUSY,
     CALL_IN_FILTERED,
     CALL_IN_PHONE_HANGUP,
+    CALL_IN_GONE,      /* the device was deleted */
     CALL_IN_OF_PHONES, /* not an input: how many there are above */
     /* of the call */
     CALL_IN_CALLER_HANGUP = CALL_IN_OF_PHONES,

@@ -53,6 +53,10 @@ extern const size_t whip_route_count;
 /* The phones' side; arg is a struct calls. */
 extern const struct ws_ops calls_ws_ops;
 
+/* The device's secret is another one, or (deleted) it is not registered any more: its connections are ended, its attach
+ * tokens are worth nothing, and a deleted device is out of its calls. arg is a struct calls; a devices_revoked_cb. */
+void calls_device_revoked(const char *tenant, const char *device, bool deleted, void *arg);
+
 /* Refuse new calls with 503 from now on. */
 void calls_drain(struct calls *c);
 /* Calls not ended. */

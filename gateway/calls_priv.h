@@ -10,6 +10,8 @@
  *   calls_sealed.c  near legs of phones that ring with keys of their own
  *   calls_ringback.c  may the caller hear a ringback tone?
  *   calls_phone.c   connections of phones (wakegate.v1)
+ *   calls_attach.c  a phone attaches, and hears what it missed
+ *   calls_heard.c   what phones say about their calls
  *   calls_data.c   DTLS application data
  *   calls_store.c   rows, and what a restart finds
  *   calls_resume.c  what a call needs to go on after a crash, and going on
@@ -44,6 +46,9 @@
 #define IDEMPOTENCY_MS      (24ULL * 3600 * 1000)
 #define IDEMPOTENCY_MAX     500000 /* keys in memory, some 2 KiB each with their answer */
 #define DEVICE_KEY_BYTES    (DEVICE_TENANT_BYTES + DEVICE_ID_BYTES)
+/* A message around a handoff: names of PUSH_NAME_BYTES may be escaped to six times their length. A buffer that grew
+ * would leave pieces of keys behind in freed memory. */
+#define MESSAGE_RESERVE_BYTES 4096
 #define CALL_STATS_WAITING                                                                                             \
     4 /* GETs of one call that wait for its worker's figures; a fifth gets the last known ones                         \
        */
@@ -100,6 +105,7 @@ struct call_device {
     struct apns_credential *credential;
     ws_id ws;                        /* the connection that this leg is told over; 0: none */
     bool joining;                    /* the `call` message is being made, and takes the handoff with it */
+    bool over_told;                  /* the phone knows that it is out, for all that is known here */
     struct call_device *prev, *next; /* in device_calls.list */
 };
 
@@ -154,6 +160,16 @@ struct call {
 
     struct call *prev, *next; /* in calls.live or calls.ended */
     UT_hash_handle hh, by_media;
+};
+
+/* Close codes (RFC 6455 7.4.2: 4000-4999 are ours). After 4401, 4403 and 4409 an app does not come again by itself. */
+enum {
+    PHONE_CLOSE_POLICY = 1008,
+    PHONE_CLOSE_UNAUTHORIZED = 4401,
+    PHONE_CLOSE_REVOKED = 4403,
+    PHONE_CLOSE_NO_HELLO = 4408,
+    PHONE_CLOSE_REPLACED = 4409,
+    PHONE_CLOSE_CALL_OVER = 4410
 };
 
 /* A phone's connection. */
@@ -276,6 +292,8 @@ void call_withdraw(struct call *c, unsigned device);
 void call_pushes_plan(struct call *c);
 /* The call has ended: what never left stays so, and its row says it. */
 void call_pushes_give_up(struct call *c);
+/* The attach tokens of this phone's pushes open nothing any more. */
+void call_forget_tokens(struct call_device *d);
 const char *push_state_name(enum push_state s);
 
 /* calls_receipt.c */
@@ -355,12 +373,41 @@ void call_ringback(struct call *c, struct media_far *far);
 struct phone *phone_awake(const struct calls *cs, const char *tenant, const char *device);
 void phone_known(const struct calls *cs, const char *tenant, const char *device, struct ledger_known *known);
 void phone_note_state(struct calls *cs, const char *tenant, const char *device, const char *app_state, int on_call);
-/* A call rings at a phone that is attached. */
-void phone_join(struct phone *p, struct call *c, unsigned device);
+/* NULL: no such connection; of the device's own one, by its secret: it is not attached by that. */
+struct phone *phone_by_ws(const struct calls *cs, ws_id ws);
+struct phone *phone_whole(const struct calls *cs, const char *tenant, const char *device);
+/* Queue a message; b is wiped. ws 0 is nobody. */
+void phone_send(struct calls *cs, ws_id ws, struct buf *b);
+/* Refuse a message; after too many of these the connection is closed. */
+void phone_send_error(struct calls *cs, struct phone *p, const char *code, const char *detail);
+/* Say why, and close: error is the message's code and the close frame's reason. The phone stays in the table until its
+ * connection is closed, but nothing that it says comes in any more. */
+void phone_close(struct calls *cs, ws_id ws, int code, const char *error, const char *detail);
+/* What p's device was told of an end over this connection (0: over any), and may not have got, is told again when it
+ * attaches. To be called before anything more is sent there. */
+void phone_recall(struct calls *cs, const struct phone *p, ws_id ws);
+/* Calls for the device as a whole go to this connection no more. */
+void phone_leave_whole(struct calls *cs, struct phone *p);
+/* So many phones more are attached. */
+void phones_count(struct calls *cs, int by);
+/* The handoff's message has left, or is on its way inside `call`. */
+void phone_note_handoff(struct call *c);
+/* `answered_elsewhere`, or `ended` with the reason. */
+void phone_write_over(struct buf *b, const struct call *c, enum call_reason reason);
 void phone_tell_handoff(struct call *c);
 void phone_tell_over(struct call *c, unsigned device, enum call_reason reason);
 void phones_sweep(struct calls *cs, uint64_t now_ms);
 void phones_free(struct calls *cs);
+
+/* calls_attach.c */
+/* The first message: who is it? It is told of its calls, or turned away. */
+void phone_hello(struct calls *cs, struct phone *p, const struct attach_msg *m);
+/* A call rings at a phone that is attached, or goes on there. */
+void phone_join(struct phone *p, struct call *c, unsigned device);
+
+/* calls_heard.c */
+/* A message about a call, of a phone that has attached. */
+void phone_heard(struct calls *cs, struct phone *p, const struct attach_msg *m);
 
 /* calls_data.c */
 void call_data_from_caller(struct call *c, const uint8_t *p, size_t len);

@@ -306,6 +306,16 @@ void call_push(struct call *c, unsigned device, enum apns_push_type type) {
     tell_result(c, p);
 }
 
+void call_forget_tokens(struct call_device *d) {
+    for (unsigned i = 0; i < d->push_count; i++) {
+        struct call_push *p = &d->pushes[i];
+        if (!p->token_hash[0])
+            continue;
+        HASH_DELETE(by_token, d->call->owner->by_token, p); /* NOLINT(clang-analyzer-*): what a uthash macro does */
+        p->token_hash[0] = 0;
+    }
+}
+
 void call_withdraw(struct call *c, unsigned device) {
     struct call_device *d = &c->devices[device];
     for (unsigned i = 0; i < d->push_count; i++)

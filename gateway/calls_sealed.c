@@ -47,7 +47,8 @@ static int open_waiting(struct call *c, struct call_device *d) {
 
 void call_sealed_open(struct call *c) {
     for (unsigned i = 0; c->media && i < c->device_count; i++)
-        if (c->devices[i].mode == MEDIA_MODE_SEALED && open_waiting(c, &c->devices[i]) != 0)
+        if (c->fsm.legs[i].state != CALL_LEG_OUT && c->devices[i].mode == MEDIA_MODE_SEALED &&
+            open_waiting(c, &c->devices[i]) != 0)
             fall_back(c, &c->devices[i], "the media worker is too busy");
 }
 

@@ -43,6 +43,8 @@ struct devices {
     struct events *events; /* NULL: nobody wants to know */
     struct entry *entries;
     struct group *users, *ids;
+    devices_revoked_cb revoked; /* NULL: nobody wants to know */
+    void *revoked_arg;
 };
 
 /* A change on its way to the store. */
@@ -88,6 +90,16 @@ int devices_new(struct devices **dp, struct store *store) {
 
 void devices_attach_events(struct devices *d, struct events *events) {
     d->events = events;
+}
+
+void devices_attach_revoked(struct devices *d, devices_revoked_cb cb, void *arg) {
+    d->revoked = cb;
+    d->revoked_arg = arg;
+}
+
+static void tell_revoked(const struct devices *d, const struct entry *e, bool deleted) {
+    if (d->revoked)
+        d->revoked(e->dev.tenant, e->dev.id, deleted, d->revoked_arg);
 }
 
 /* Groups */
@@ -284,6 +296,8 @@ static int change(struct devices *d, struct entry *e, const struct device *dev, 
         put(d, e, &before);
         e->gone = gone;
     }
+    if (err == 0 && !gone && !secret_eq(before.secret_hash, dev->secret_hash))
+        tell_revoked(d, e, false);
     return err;
 }
 
@@ -315,9 +329,11 @@ int devices_delete(struct devices *d, const char *tenant, const char *id, store_
     if (e)
         tell_one(d, EVENT_DEVICE_DELETED, &e->dev);
     int err = e ? submit(d, e, NULL, &e->dev, &done) : E_NOTFOUND;
-    if (err == 0)
-        e->gone = true;
-    return err;
+    if (err != 0)
+        return err;
+    e->gone = true;
+    tell_revoked(d, e, true);
+    return 0;
 }
 
 const struct device *devices_get(const struct devices *d, const char *tenant, const char *id) {

@@ -10,6 +10,11 @@
 int devices_new(struct devices **dp, struct store *store);
 /* Changes are told there from now on. */
 void devices_attach_events(struct devices *d, struct events *events);
+/* What the device could prove itself with is worth nothing from now on: its secret is another one, or it was deleted.
+ * Called from devices_put and devices_delete, once memory says so; the store may still refuse, and the old secret is
+ * good again then. The texts live until it returns. Do not change the registry inside. */
+typedef void (*devices_revoked_cb)(const char *tenant, const char *id, bool deleted, void *arg);
+void devices_attach_revoked(struct devices *d, devices_revoked_cb cb, void *arg);
 struct devices *devices_free(struct devices *d);
 /* From the store, at start. */
 void devices_load(struct devices *d, const struct device *dev);

@@ -236,7 +236,10 @@ static int start_calls(struct gateway *g, struct err_text *et) {
                               .events = g->events,
                               .seal = g->seal};
     int err = calls_new(&g->calls, &deps);
-    return err == 0 ? 0 : err_say(et, err, "the calls could not be set up: %s", err_str(err));
+    if (err != 0)
+        return err_say(et, err, "the calls could not be set up: %s", err_str(err));
+    devices_attach_revoked(g->devices, calls_device_revoked, g->calls);
+    return 0;
 }
 
 static void load_device(const struct device *dev, void *arg) {

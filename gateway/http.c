@@ -182,6 +182,10 @@ void ws_close(struct http *h, ws_id id, int code, const char *reason) {
     httpd_ws_close(h->httpd, id, code, reason);
 }
 
+bool ws_delivered(const struct http *h, ws_id id) {
+    return httpd_ws_delivered(h->httpd, id);
+}
+
 int http_query_get(const struct http_request *r, const char *name, char *out, size_t cap) {
     return httpd_arg(r->raw, name, out, cap) ? 0 : E_NOTFOUND;
 }
@@ -355,6 +359,8 @@ int http_start(struct http **hp, const struct http_config *cfg, struct err_text 
         .body_max_bytes = HTTP_BODY_MAX_BYTES,
         .message_max_bytes = WS_MESSAGE_MAX_BYTES,
         .queue_max_bytes = WS_QUEUE_MAX_BYTES,
+        .queue_max_messages = WS_QUEUE_MAX,
+        .answer_max_ms = WS_ANSWER_MAX_MS,
         .request = on_request,
         .refused = on_refused,
         .ws_path = "/v1/attach",

@@ -15,6 +15,8 @@
 #define HTTP_PARAM_BYTES     256
 #define WS_MESSAGE_MAX_BYTES 131072
 #define WS_QUEUE_MAX_BYTES   262144 /* waiting for a slow phone; beyond it the connection is closed */
+#define WS_QUEUE_MAX         512    /* messages; the same */
+#define WS_ANSWER_MAX_MS     10000  /* a phone that was sent something and says nothing for so long is not there */
 
 struct http;
 
@@ -105,6 +107,8 @@ int ws_send_text(struct http *h, ws_id id, const char *p, size_t len);
 int ws_send_binary(struct http *h, ws_id id, const uint8_t *p, size_t len);
 /* Close with a status code (RFC 6455 7.4) after what is queued has left. */
 void ws_close(struct http *h, ws_id id, int code, const char *reason);
+/* Has the phone got all that was sent to it? Also to be asked from inside `closed`. */
+bool ws_delivered(const struct http *h, ws_id id);
 
 /* A decoded query parameter; out is "" when absent. Returns 0 or E_NOTFOUND. Only inside the handler. */
 int http_query_get(const struct http_request *r, const char *name, char *out, size_t cap);

@@ -36,6 +36,8 @@ const char *store_err_str(int err);
 
 int store_device_put(struct store *s, const struct device *dev, store_done_cb cb, void *arg);
 int store_device_delete(struct store *s, const char *tenant, const char *id, store_done_cb cb, void *arg);
+/* The attach tokens of the pushes that the device has got prove nothing any more. */
+int store_device_forget_tokens(struct store *s, const char *tenant, const char *id);
 
 /* A call as GET /v1/calls/{id} shows it. */
 struct call_row {

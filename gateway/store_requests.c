@@ -77,14 +77,23 @@ int store_device_put(struct store *s, const struct device *dev, store_done_cb cb
     return store_submit(s, r);
 }
 
-int store_device_delete(struct store *s, const char *tenant, const char *id, store_done_cb cb, void *arg) {
+static int about_device(struct store *s, enum store_statement statement, const char *tenant, const char *id,
+                        store_done_cb cb, void *arg) {
     struct store_request *r = store_request_new(cb, arg);
     if (!r)
         return E_NOMEM;
-    struct store_op *op = store_add_op(r, STORE_DEVICE_DELETE);
+    struct store_op *op = store_add_op(r, statement);
     store_add_text(op, tenant);
     store_add_text(op, id);
     return store_submit(s, r);
+}
+
+int store_device_delete(struct store *s, const char *tenant, const char *id, store_done_cb cb, void *arg) {
+    return about_device(s, STORE_DEVICE_DELETE, tenant, id, cb, arg);
+}
+
+int store_device_forget_tokens(struct store *s, const char *tenant, const char *id) {
+    return about_device(s, STORE_DEVICE_FORGET_TOKENS, tenant, id, NULL, NULL);
 }
 
 int store_call_put(struct store *s, const struct call_row *row, const struct idempotency_row *idem, store_done_cb cb,

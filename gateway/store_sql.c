@@ -84,6 +84,7 @@ static const char *const sql[STORE_STATEMENTS] = {
         "SELECT d.*, IFNULL((SELECT queued_ms FROM pushes p WHERE p.tenant = d.tenant AND p.device = d.id AND"
         " p.status = 200 AND p.predicted_why <> 'alert' ORDER BY p.queued_ms DESC LIMIT 1), 0) FROM devices d"
         " ORDER BY created_ms",
+    [STORE_DEVICE_FORGET_TOKENS] = "UPDATE pushes SET token_hash = '' WHERE tenant = ? AND device = ?",
     [STORE_CALL_PUT] = "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?)",
     [STORE_CALL_GET] = "SELECT * FROM calls WHERE tenant = ? AND id = ?",
     /* ?2 and ?3: "" is any; ?4, ?5: the cursor, 0 is from the newest */

@@ -383,6 +383,7 @@ int sim_control_start(struct sim *s, struct err_text *et) {
         .body_max_bytes = 65536,
         .message_max_bytes = 65536,
         .queue_max_bytes = 1 << 20,
+        .queue_max_messages = 4096,
         .request = on_request,
         .refused = on_refused,
         .ws_path = "/v1/phone",

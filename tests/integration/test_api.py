@@ -63,6 +63,15 @@ class Devices(StackTest):
         for param in ["com.example.vcs2.voip", "my.com.example.vcs", "OTHERTEAM1.com.example.vcs", "voip"]:
             made = self.stack.put("/v1/devices/d-8599b", {**body, "pn_param": param})
             self.problem(made, 422, "bad-field", "pn_param")
+        for change, field in [({"pn_provider": None}, "pn_provider"), ({"pn_prid": None}, "pn_provider"),
+                              ({"pn_param": None}, "pn_provider"), ({"pn_provider": "fcm"}, "pn_provider"),
+                              ({"pn_provider": 7}, "pn_provider"), ({"pn_param": 7}, "pn_param"), ({"pn_prid": []}, "pn_prid"),
+                              ({"pn_param": ""}, "pn_param"), ({"pn_param": "x" * 513}, "pn_param"),
+                              ({"pn_prid": "xyz:voip"}, "token"), ({"pn_prid": ":voip"}, "token"), ({"pn_prid": "abc"}, "token"),
+                              ({"pn_prid": "ab" * 300}, "pn_prid")]:
+            with self.subTest(change=change):
+                self.problem(self.stack.put("/v1/devices/d-8599b", {**body, **change}), 422, "bad-field", field)
+        self.problem(self.stack.get("/v1/devices/d-8599b"), 404, "not-found")  # none of these registered anything
 
     def test_bad_fields_are_named(self):
         good = device("u-2")

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A phone written from design.md alone, on a foreign WebSocket stack: hello, receipts, answers, and every way to end."""
 import asyncio
+import contextlib
 import hashlib
+import itertools
 import json
+import socket
+import struct
+import threading
 import time
 import unittest
 import uuid
@@ -18,9 +23,11 @@ class Phone:
     def __init__(self, stack, device):
         self.stack, self.device, self.ws, self.inbox, self.data = stack, device, None, [], []
 
-    async def dial(self, **hello):
-        self.ws = await websockets.connect(f"ws://127.0.0.1:{self.stack.api_port}/v1/attach",
-                                           subprotocols=["wakegate.v1"], ping_interval=None)
+    async def dial(self, at=None, **hello):
+        """at: (port of a proxy, own address)."""
+        port, own = at or (self.stack.api_port, None)
+        self.ws = await websockets.connect(f"ws://127.0.0.1:{port}/v1/attach", subprotocols=["wakegate.v1"],
+                                           ping_interval=None, local_addr=(own, 0) if own else None)
         assert self.ws.subprotocol == "wakegate.v1"
         if hello:
             await self.say("hello", device=self.device, **hello)
@@ -68,6 +75,50 @@ class Phone:
 
     async def close(self):
         await self.ws.close()
+
+
+class DeafPhone:
+    """A phone by hand (RFC 6455), which does not read until it is told to."""
+
+    def __init__(self, stack, hello):
+        self.enough = threading.Event()
+        self.sock = socket.socket()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.sock.settimeout(10 * SLOW)
+        self.sock.connect(("127.0.0.1", stack.api_port))
+        self.sock.sendall(b"GET /v1/attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                          b"Sec-WebSocket-Protocol: wakegate.v1\r\n\r\n")
+        self.file = self.sock.makefile("rb")
+        while self.file.readline() != b"\r\n":
+            pass
+        self.sock.sendall(self.frame(hello))
+
+    @staticmethod
+    def frame(message):
+        """One text frame of less than 64 KiB, masked with zeros."""
+        body = json.dumps(message).encode()
+        return b"\x81\xfe" + struct.pack("!H", len(body)) + bytes(4) + body
+
+    def say_until_closed(self, message):
+        with contextlib.suppress(OSError):
+            while not self.enough.is_set():
+                self.sock.sendall(self.frame(message) * 20)
+
+    def read_to_the_end(self):
+        """The close frame's code and reason, and how many messages came before it."""
+        for count in itertools.count():
+            head, size = self.file.read(2)
+            if size == 126:
+                [size] = struct.unpack("!H", self.file.read(2))
+            body = self.file.read(size)
+            if head & 15 == 8:
+                return struct.unpack("!H", body[:2])[0], body[2:].decode(), count
+
+    def close(self):
+        self.enough.set()
+        self.file.close()
+        self.sock.close()
 
 
 class Attach(StackTest, unittest.IsolatedAsyncioTestCase):
@@ -334,6 +385,135 @@ class Attach(StackTest, unittest.IsolatedAsyncioTestCase):
         self.assertEqual((await new.hear("call"))["call"], call["id"])
         await new.close()
 
+    async def revoked(self, phone):
+        """The phone is told why, and its connection is closed."""
+        error = await phone.hear("error")
+        self.assertEqual(error["code"], "revoked")
+        self.assertEqual(await phone.closed(), 4403)
+        return error["detail"]
+
+    async def refused(self, device, **hello):
+        phone = await Phone(self.stack, device).dial(**hello)
+        self.assertEqual((await phone.hear("error"))["code"], "unauthorized")
+        self.assertEqual(await phone.closed(), 4401)
+
+    def rotate(self, device):
+        made = self.stack.put(f"/v1/devices/{device}", {"rotate_secret": True})
+        self.assertEqual(made.status, 200, made)
+        return made.json["device_secret"]
+
+    async def test_a_new_secret_ends_what_the_old_one_opened(self):
+        device, secret = self.register()
+        phone = await Phone(self.stack, device).dial(secret=secret, app_state="foreground")
+        await phone.hear("welcome")
+        new = self.rotate(device)
+        self.assertIn("new secret", await self.revoked(phone))
+        await self.refused(device, secret=secret)
+        again = await Phone(self.stack, device).dial(secret=new, app_state="foreground")
+        await again.hear("welcome")
+        self.stack.put(f"/v1/devices/{device}", {"app_version": "2"})  # no new secret, no new connection
+        call = self.place()
+        self.assertEqual((await again.hear("call"))["call"], call["id"])
+        await again.close()
+
+    async def test_a_new_secret_ends_what_a_pushs_token_opened(self):
+        device, secret = self.register()
+        push = self.push(self.place()["id"], device)
+        phone = await self.wake(device, push)
+        await phone.hear("call")
+        new = self.rotate(device)
+        await self.revoked(phone)
+        await self.refused(device, token=push["token"], call=push["call"])
+        body = self.receipt(push)
+        for bearer in (push["token"], secret):
+            self.problem(self.stack.post("/v1/receipts", body, token=bearer), 404, "not-found", "push")
+        self.assertEqual(self.stack.post("/v1/receipts", body, token=new).status, 204)
+        again = await Phone(self.stack, device).dial(secret=new, app_state="foreground")
+        self.assertEqual((await again.hear("call"))["call"], push["call"])  # it rings on
+        await again.say("answer", call=push["call"])
+        self.stack.wait_state(push["call"], "answered")
+        newer = self.rotate(device)  # and a call goes on, too
+        await self.revoked(again)
+        last = await Phone(self.stack, device).dial(secret=newer, app_state="foreground")
+        self.assertEqual((await last.hear("call"))["state"], "answered")
+        await last.say("hangup", call=push["call"])
+        self.assertEqual((await last.hear("ended"))["reason"], "completed")
+        await last.close()
+
+    async def test_a_call_over_a_connection_that_is_revoked_gets_a_push(self):
+        device, secret = self.register()
+        phone = await Phone(self.stack, device).dial(secret=secret, app_state="foreground")
+        await phone.hear("welcome")
+        call = self.place()
+        await phone.hear("call")
+        self.rotate(device)
+        await self.revoked(phone)
+        again = await self.wake(device, self.push(call["id"], device))
+        self.assertEqual((await again.hear("call"))["state"], "ringing")
+        await again.close()
+
+    async def test_a_deleted_device_is_out_and_the_others_ring_on(self):
+        (a, secret), (b, _) = self.register(self.user + "-a"), self.register(self.user + "-b")
+        call = self.place()["id"]
+        push = self.push(call, a)
+        whole = await Phone(self.stack, a).dial(secret=secret, app_state="background")
+        await whole.hear("call")
+        pa, pb = await self.wake(a, push), await self.wake(b, self.push(call, b))
+        await pa.hear("call")
+        await pb.hear("call")
+        self.assertEqual(self.stack.delete(f"/v1/devices/{a}").status, 204)
+        self.assertEqual(await pa.hear("ended"), {"type": "ended", "call": call, "reason": "unreachable"})
+        for phone in (pa, whole):
+            self.assertIn("deleted", await self.revoked(phone))
+        legs = {d["device"]: d["state"] for d in self.stack.call(call)["devices"]}
+        self.assertEqual(legs, {a: "out", b: "ringing" if legs[b] == "ringing" else "called"})
+        # The same name again is another device: what the first one had opens nothing of it.
+        self.register(a)
+        await self.refused(a, secret=secret)
+        await self.refused(a, token=push["token"], call=call)
+        self.problem(self.stack.post("/v1/receipts", self.receipt(push), token=push["token"]), 404, "not-found", "push")
+        await pb.say("answer", call=call)
+        self.stack.wait_state(call, "answered")
+        await pb.close()
+
+    async def test_the_last_device_that_is_deleted_ends_the_call(self):
+        device, _ = self.register()
+        call = self.place()["id"]
+        phone = await self.wake(device, self.push(call, device))
+        await phone.hear("call")
+        self.assertEqual(self.stack.delete(f"/v1/devices/{device}").status, 204)
+        self.assertEqual((await phone.hear("ended"))["reason"], "unreachable")
+        await self.revoked(phone)
+        self.assertEqual(self.stack.call(call)["reason"], "unreachable")
+
+    async def test_the_device_that_answered_is_deleted(self):
+        device, _ = self.register()
+        call = self.place()["id"]
+        phone = await self.wake(device, self.push(call, device))
+        await phone.say("answer", call=call)
+        self.stack.wait_state(call, "answered")
+        self.stack.delete(f"/v1/devices/{device}")
+        self.assertEqual((await phone.hear("ended"))["reason"], "completed")
+        await self.revoked(phone)
+        self.assertEqual(self.stack.call(call)["reason"], "completed")
+
+    async def test_who_was_replaced_can_do_nothing_any_more(self):
+        device, _ = self.register()
+        push = self.push(self.place()["id"], device)
+        old = await self.wake(device, push)
+        await old.hear("call")
+        old.ws.transport.pause_reading()  # it does not hear that it is replaced, and goes on
+        new = await self.wake(device, push)
+        await old.say("decline", call=push["call"], reason="declined")
+        old.ws.transport.resume_reading()
+        self.assertEqual((await old.hear("error"))["code"], "replaced")
+        self.assertEqual(await old.closed(), 4409)
+        self.assertEqual((await new.hear("call"))["state"], "ringing")
+        self.assertEqual(self.stack.call(push["call"])["state"], "ringing")
+        await new.say("answer", call=push["call"])
+        self.stack.wait_state(push["call"], "answered")
+        await new.close()
+
     async def test_nonsense_is_answered_and_does_no_harm(self):
         device, secret = self.register()
         phone = await Phone(self.stack, device).dial()
@@ -363,6 +543,37 @@ class Attach(StackTest, unittest.IsolatedAsyncioTestCase):
         for _ in range(21):
             await phone.ws.send("nonsense")
         self.assertEqual(await phone.closed(), 1008)
+
+    def memory_kib(self):
+        with open(f"/proc/{self.stack.gateway.process.pid}/status") as f:
+            return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+
+    async def test_a_phone_that_does_not_read_is_closed_and_nobody_else_suffers(self):
+        device, secret = self.register()
+        call = self.place()["id"]
+        self.stack.delete(f"/v1/calls/{call}")
+        deaf = DeafPhone(self.stack, {"type": "hello", "device": device, "secret": secret, "app_state": "background"})
+        self.addCleanup(deaf.close)
+        other, other_secret = self.register(self.user + "-other")
+        phone = await Phone(self.stack, other).dial(secret=other_secret, app_state="foreground")
+        await phone.hear("welcome")
+        before = self.memory_kib()
+        # Each of these is answered by `ended`, and none of the answers is read.
+        flood = asyncio.create_task(asyncio.to_thread(deaf.say_until_closed, {"type": "hangup", "call": call}))
+        await asyncio.to_thread(wait_for, lambda: "phone too slow" in self.stack.gateway.log(), 30)
+        grown = self.memory_kib() - before
+        deaf.enough.set()
+        self.assertLess(grown, 8192)
+        began = time.monotonic()
+        await (await phone.ws.ping())
+        self.assertLess(time.monotonic() - began, 1 * SLOW)
+        # Whoever reads again is told why; what was thrown away would have been more than that.
+        code, reason, messages = await asyncio.to_thread(deaf.read_to_the_end)
+        await flood
+        self.assertEqual((code, reason), (1008, "too slow"))
+        self.assertGreater(messages, 1)
+        self.assertEqual(self.stack.gateway.log().count("phone too slow"), 1)
+        await phone.close()
 
     async def test_a_message_that_is_too_large_closes(self):
         phone = await Phone(self.stack, "x").dial()

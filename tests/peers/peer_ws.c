@@ -11,6 +11,8 @@
 #include <utlist.h>
 
 #define MESSAGE_MAX_BYTES 262144
+#define PING_S            15 /* a server that is silent for so long is asked, */
+#define PING_HANGUP_S     25 /* and given up after this */
 
 struct outgoing {
     struct outgoing *next;
@@ -152,6 +154,8 @@ struct peer_net *peer_net_free(struct peer_net *n) {
     return NULL;
 }
 
+static const lws_retry_bo_t ping_policy = {.secs_since_valid_ping = PING_S, .secs_since_valid_hangup = PING_HANGUP_S};
+
 int peer_ws_connect(struct peer_ws **wp, struct peer_net *n, const char *url, const char *protocol,
                     const struct peer_ws_ops *ops, void *arg) {
     char copy[1024], target[1024], host[256];
@@ -179,6 +183,7 @@ int peer_ws_connect(struct peer_ws **wp, struct peer_net *n, const char *url, co
         .protocol = protocol,
         .local_protocol_name = "wakegate-peer",
         .userdata = w,
+        .retry_and_idle_policy = &ping_policy,
         .ssl_connection = strcmp(scheme, "wss") == 0 ? LCCSCF_USE_SSL : 0,
     };
     w->connecting = true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* WebSocket clients for simulated peers: libwebsockets on the caller's libuv loop. Thread: the loop's. */
+/* WebSocket clients for simulated peers: libwebsockets on the caller's libuv loop. A server that is silent is asked by
+ * a ping, and given up after 25 s without an answer. Thread: the loop's. */
 #ifndef TESTS_PEERS_PEER_WS_H
 #define TESTS_PEERS_PEER_WS_H
 

@@ -43,6 +43,7 @@ struct phone {
     struct phone_sealed sealed;
     bool ringing, closing, registered;
     char url[512];    /* of the latest connection */
+    bool turned_away; /* the gateway wants this connection no more: the app does not come again by itself */
     uint64_t lost_ms; /* monotonic: the connection was lost then, in a call; 0: it is there */
     json_t *push;     /* the payload that is waking the app */
     bool tapped;      /* it was a notification */
@@ -257,6 +258,10 @@ static void on_call_message(struct phone *p, const json_t *m) {
                        p->cfg->answer_ms + (p->cfg->habit == PHONE_LATE ? p->cfg->report_ms : 0), 0);
 }
 
+static bool is_final(const char *code) {
+    return strcmp(code, "unauthorized") == 0 || strcmp(code, "revoked") == 0 || strcmp(code, "replaced") == 0;
+}
+
 static void on_gateway_text(const char *text, size_t len, void *arg) {
     struct phone *p = arg;
     json_t *m = json_loadb(text, len, 0, NULL);
@@ -278,6 +283,7 @@ static void on_gateway_text(const char *text, size_t len, void *arg) {
     } else if (strcmp(type, "ended") == 0 && ours) {
         ring_over(p, peer_text(m, "reason"));
     } else if (strcmp(type, "error") == 0) {
+        p->turned_away = p->turned_away || is_final(peer_text(m, "code"));
         tell(p, "error", json_pack("{s:s,s:s}", "code", peer_text(m, "code"), "detail", peer_text(m, "detail")));
     }
     json_decref(m);
@@ -289,6 +295,7 @@ static void on_gateway_open(void *arg) {
     struct phone *p = arg;
     const struct phone_config *cfg = p->cfg;
     p->lost_ms = 0;
+    p->turned_away = false;
     json_t *hello = json_pack("{s:s,s:s,s:s,s:b,s:s}", "type", "hello", "device", cfg->device, "app_state",
                               app_state(p), "on_call", cfg->on_call, "os_version", cfg->os_version);
     if (p->ringing && p->ring.token[0]) {
@@ -311,7 +318,7 @@ static void on_gateway_closed(const char *why, void *arg) {
         p->lost_ms = now_ms;
         tell(p, "connection_lost", json_pack("{s:s,s:s}", "call", p->ring.call, "why", why));
     }
-    if (now_ms - p->lost_ms < REDIAL_MAX_MS) {
+    if (!p->turned_away && now_ms - p->lost_ms < REDIAL_MAX_MS) {
         uv_timer_start(&p->dial, on_dial_timer, REDIAL_MS, 0);
         return;
     }

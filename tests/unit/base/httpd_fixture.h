@@ -18,11 +18,13 @@
 
 #include <cmocka.h>
 
-#define WAIT_MS     3000
-#define BODY_MAX    64
-#define MESSAGE_MAX 100
-#define QUEUE_MAX   256
-#define SUBPROTOCOL "wakegate.v1"
+#define WAIT_MS        3000
+#define BODY_MAX       64
+#define MESSAGE_MAX    100
+#define QUEUE_MAX      256
+#define QUEUE_MESSAGES 8
+#define ANSWER_MS      300
+#define SUBPROTOCOL    "wakegate.v1"
 #define GET_WS(path)                                                                                                   \
     "GET " path " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"                                \
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -33,6 +35,8 @@ struct world {
     int fd;
     struct buf in; /* what the client received */
     bool eof, done, keep;
+    bool deaf;      /* the client does not read */
+    bool delivered; /* as the server said when the WebSocket was closed */
     /* The last request, and the last WebSocket: */
     unsigned requests, refusals, opened, closed, texts, binaries;
     int refused_status;
@@ -120,6 +124,7 @@ static inline void on_closed(ws_id id, void *arg) {
     struct world *w = arg;
     assert_true(id == w->ws);
     w->closed++;
+    w->delivered = httpd_ws_delivered(w->httpd, id);
 }
 
 static inline void on_done(void *arg) {
@@ -129,10 +134,10 @@ static inline void on_done(void *arg) {
 static inline void pump(struct world *w) {
     char chunk[4096];
     uv_run(&w->loop, UV_RUN_NOWAIT);
-    ssize_t n = w->fd < 0 ? -1 : recv(w->fd, chunk, sizeof chunk, MSG_DONTWAIT);
+    ssize_t n = w->fd < 0 || w->deaf ? -1 : recv(w->fd, chunk, sizeof chunk, MSG_DONTWAIT);
     if (n > 0)
         buf_add(&w->in, chunk, (size_t)n);
-    else if (n == 0 || (w->fd >= 0 && errno != EAGAIN && errno != EINTR))
+    else if (n == 0 || (w->fd >= 0 && !w->deaf && errno != EAGAIN && errno != EINTR))
         w->eof = true;
     else
         usleep(200);
@@ -186,6 +191,8 @@ static inline struct world *world_new(void) {
                                .body_max_bytes = BODY_MAX,
                                .message_max_bytes = MESSAGE_MAX,
                                .queue_max_bytes = QUEUE_MAX,
+                               .queue_max_messages = QUEUE_MESSAGES,
+                               .answer_max_ms = ANSWER_MS,
                                .request = on_request,
                                .refused = on_refused,
                                .ws_path = "/v1/attach",

@@ -123,14 +123,115 @@ static void what_is_queued_leaves_before_the_close(void **state) {
     world_free(w);
 }
 
-static void a_full_queue_closes_the_connection(void **state) {
+/* What waited is thrown away; the peer that reads again is told why. */
+static void assert_too_slow(struct world *w) {
+    static const char close_frame[] = "\x88\x0a\x03\xf0too slow";
+    assert_int_equal(httpd_ws_send(w->httpd, w->ws, "x", 1, false), E_NOTFOUND);
+    wait_for(w, w->in.len >= sizeof close_frame - 1);
+    assert_memory_equal(w->in.p, close_frame, sizeof close_frame - 1);
+    say_frame(w, 0x88, "\x03\xf0");
+    wait_for(w, w->closed == 1);
+}
+
+static void a_queue_of_too_many_bytes_closes_the_connection(void **state) {
     static const char big[QUEUE_MAX - 10];
     struct world *w = world_new();
     (void)state;
     upgrade(w);
     assert_int_equal(httpd_ws_send(w->httpd, w->ws, big, sizeof big, true), 0);
     assert_int_equal(httpd_ws_send(w->httpd, w->ws, big, sizeof big, true), E_FULL);
+    assert_too_slow(w);
+    world_free(w);
+}
+
+static void a_queue_of_too_many_messages_closes_the_connection(void **state) {
+    struct world *w = world_new();
+    (void)state;
+    upgrade(w);
+    for (int i = 0; i < QUEUE_MESSAGES; i++)
+        assert_int_equal(httpd_ws_send(w->httpd, w->ws, "x", 1, false), 0);
+    assert_int_equal(httpd_ws_send(w->httpd, w->ws, "x", 1, false), E_FULL);
+    assert_too_slow(w);
+    world_free(w);
+}
+
+/* A peer that is told to go, and does not read that. What it says is not heard any more. */
+static void a_close_does_not_wait_for_ever(void **state) {
+    static const char piece[QUEUE_MAX / 2];
+    struct world *w = world_new();
+    int err = 0;
+    (void)state;
+    upgrade(w);
+    w->deaf = true;
+    uint64_t until = clock_mono_ms() + 30000;
+    while (err == 0 && clock_mono_ms() < until) {
+        err = httpd_ws_send(w->httpd, w->ws, piece, sizeof piece, true);
+        pump(w);
+    }
+    assert_int_equal(err, E_FULL);
+    say_frame(w, 0x81, "one more");
+    say_frame(w, 0x82, "bin");
+    until = clock_mono_ms() + 30000;
+    while (w->closed == 0 && clock_mono_ms() < until)
+        pump(w);
+    assert_int_equal(w->closed, 1);
+    assert_int_equal(w->texts + w->binaries, 0);
+    world_free(w);
+}
+
+/* The ping behind a message, and what it is good for. */
+static void hear_message_and_ping(struct world *w) {
+    assert_int_equal(httpd_ws_send(w->httpd, w->ws, "one", 3, false), 0);
+    assert_int_equal(httpd_ws_send(w->httpd, w->ws, "two", 3, false), 0);
+    wait_for(w, w->in.len >= 13);
+    assert_memory_equal(w->in.p, "\x81\x03one\x81\x03two\x89\x01\x00", 13);
+    assert_false(httpd_ws_delivered(w->httpd, w->ws));
+}
+
+static void a_peer_that_answers_the_ping_got_its_messages(void **state) {
+    struct world *w = world_new();
+    (void)state;
+    upgrade(w);
+    assert_true(httpd_ws_delivered(w->httpd, w->ws));
+    hear_message_and_ping(w);
+    say_frame(w, 0x8a, "p");
+    wait_for(w, httpd_ws_delivered(w->httpd, w->ws));
+    settle(w, 2 * ANSWER_MS);
+    assert_int_equal(w->closed, 0);
+    close(w->fd);
+    w->fd = -1;
     wait_for(w, w->closed == 1);
+    assert_true(w->delivered);
+    world_free(w);
+}
+
+static void a_peer_that_is_silent_after_a_message_is_given_up(void **state) {
+    struct world *w = world_new();
+    (void)state;
+    upgrade(w);
+    settle(w, 2 * ANSWER_MS); /* nothing was sent, nothing is asked */
+    assert_int_equal(w->closed, 0);
+    hear_message_and_ping(w);
+    uint64_t sent_ms = clock_mono_ms();
+    wait_for(w, w->closed == 1);
+    assert_true(clock_mono_ms() - sent_ms >= ANSWER_MS / 2);
+    assert_false(w->delivered);
+    world_free(w);
+}
+
+/* Whoever says something is there, whether pongs are among it or not. */
+static void a_peer_that_talks_is_not_given_up(void **state) {
+    struct world *w = world_new();
+    (void)state;
+    upgrade(w);
+    hear_message_and_ping(w);
+    for (int i = 0; i < 6; i++) {
+        settle(w, ANSWER_MS / 3);
+        say_frame(w, 0x81, "still here");
+    }
+    wait_for(w, w->texts == 6);
+    assert_int_equal(w->closed, 0);
+    assert_false(httpd_ws_delivered(w->httpd, w->ws));
     world_free(w);
 }
 
@@ -155,7 +256,12 @@ int main(void) {
         cmocka_unit_test(a_message_in_fragments_comes_whole),
         cmocka_unit_test(a_message_over_the_limit_closes_with_1009),
         cmocka_unit_test(what_is_queued_leaves_before_the_close),
-        cmocka_unit_test(a_full_queue_closes_the_connection),
+        cmocka_unit_test(a_queue_of_too_many_bytes_closes_the_connection),
+        cmocka_unit_test(a_queue_of_too_many_messages_closes_the_connection),
+        cmocka_unit_test(a_close_does_not_wait_for_ever),
+        cmocka_unit_test(a_peer_that_answers_the_ping_got_its_messages),
+        cmocka_unit_test(a_peer_that_is_silent_after_a_message_is_given_up),
+        cmocka_unit_test(a_peer_that_talks_is_not_given_up),
         cmocka_unit_test(a_client_that_goes_away_is_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,6 +191,41 @@ static void one_id_in_two_tenants_is_two_devices(void **state) {
     assert_string_equal(devices_get(w->devices, "t2", "d1")->user, "bob");
 }
 
+struct revocations {
+    char text[256]; /* "tenant/id" and "+" when it was deleted, with a space behind each */
+    struct world *w;
+};
+
+static void on_revoked(const char *tenant, const char *id, bool deleted, void *arg) {
+    struct revocations *r = arg;
+    size_t len = strlen(r->text);
+    snprintf(r->text + len, sizeof r->text - len, "%s/%s%s ", tenant, id, deleted ? "+" : "");
+    /* Memory says so already. */
+    assert_null(devices_by_secret(r->w->devices, id, "wd_secret"));
+    assert_int_equal(devices_get(r->w->devices, tenant, id) == NULL, deleted);
+}
+
+static void a_new_secret_and_a_deletion_are_told_and_nothing_else(void **state) {
+    struct world *w = *state;
+    struct revocations r = {.w = w};
+    struct device d = phone("t1", "d1", "nurse");
+    devices_attach_revoked(w->devices, on_revoked, &r);
+    put_device(w, &d);
+    snprintf(d.token, sizeof d.token, "abcd");
+    put_device(w, &d);
+    set_health(w, "t1", HEALTH_BLOCKED, "why");
+    assert_string_equal(r.text, "");
+    secret_hash(d.secret_hash, "wd_another");
+    put_device(w, &d);
+    assert_string_equal(r.text, "t1/d1 ");
+    assert_int_equal(devices_delete(w->devices, "t1", "unknown", on_done, w), E_NOTFOUND);
+    delete_it(w, "t1", "d1");
+    assert_string_equal(r.text, "t1/d1 t1/d1+ ");
+    secret_hash(d.secret_hash, "wd_third"); /* registered again: whatever was good before is told already */
+    put_device(w, &d);
+    assert_string_equal(r.text, "t1/d1 t1/d1+ ");
+}
+
 static void an_id_and_its_secret_find_the_device_among_tenants(void **state) {
     struct world *w = *state;
     struct device other = phone("t2", "d1", "bob");
@@ -557,6 +592,7 @@ int main(void) {
         case_of(a_second_put_replaces),
         case_of(tenants_do_not_see_each_other),
         case_of(one_id_in_two_tenants_is_two_devices),
+        case_of(a_new_secret_and_a_deletion_are_told_and_nothing_else),
         case_of(an_id_and_its_secret_find_the_device_among_tenants),
         case_of(the_phones_of_a_user_come_oldest_first),
         case_of(the_order_of_age_survives_a_restart),

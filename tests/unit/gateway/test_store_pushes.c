@@ -58,6 +58,28 @@ static void pushes_are_listed_newest_first_by_tenant_and_device(void **state) {
     assert_string_equal(pushes(w, "t2", "d2", 10), "");
 }
 
+/* A device whose secret changed, or that was deleted: nobody can prove anything with the tokens of its pushes. */
+static void attach_tokens_of_a_device_are_forgotten(void **state) {
+    struct world *w = *state;
+    const struct {
+        const char *id, *tenant, *device, *after;
+    } rows[] = {{"p1", "t1", "d1", ""}, {"p2", "t1", "d1", ""}, {"p3", "t1", "d2", "abc"}, {"p4", "t2", "d1", "abc"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct push_row row = push_of(rows[i].id, "c1", rows[i].device);
+        row.tenant = rows[i].tenant;
+        row.token_hash = "abc";
+        put_push(w, &row);
+    }
+    assert_int_equal(store_device_forget_tokens(w->fix.store, "t1", "d1"), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        unsigned before = w->done;
+        assert_int_equal(store_push_get(w->fix.store, rows[i].id, on_pushes, w), 0);
+        wait_done(w, before + 1);
+        assert_int_equal(w->count, 1);
+        assert_string_equal(strrchr(w->push_texts, '|') + 1, rows[i].after);
+    }
+}
+
 /* The report */
 
 #define LLU(v) ((unsigned long long)(v))
@@ -189,6 +211,7 @@ int main(void) {
         case_of(a_push_comes_back_as_it_was_put),
         case_of(an_observation_may_be_null),
         case_of(pushes_are_listed_newest_first_by_tenant_and_device),
+        case_of(attach_tokens_of_a_device_are_forgotten),
         case_of(the_report_counts_by_group),
         case_of(the_report_can_be_about_a_part),
         case_of(networks_are_apart_and_alerts_do_not_count),

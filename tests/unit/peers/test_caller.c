@@ -165,6 +165,7 @@ static int start_server(void **state) {
                               .body_max_bytes = 65536,
                               .message_max_bytes = 65536,
                               .queue_max_bytes = 65536,
+                              .queue_max_messages = 64,
                               .request = on_request};
     return httpd_start(&server, &hc, &et);
 }
