@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "gateway/http.h"
+#include "gateway/http_priv.h"
 
 #include "base/bytes.h"
 #include "base/secret.h"
@@ -11,13 +11,6 @@
 #include <string.h>
 
 #define PROBLEM_BASE "urn:wakegate:problem:"
-
-struct http {
-    struct httpd *httpd;
-    struct http_config cfg;
-    void (*done)(void *arg);
-    void *done_arg;
-};
 
 static const char *status_title(int status) {
     static const struct {
@@ -214,52 +207,6 @@ static bool pattern_matches(const char *pattern, const char *path, char params[H
     return *pattern == 0 && *path == 0;
 }
 
-/* The tokens' hashes are all compared, so that the time tells nothing about which one was nearly right. */
-static const struct config_token *find_token(const struct config *c, const char *bearer) {
-    char hash[SECRET_HASH_BYTES];
-    const struct config_token *found = NULL;
-    secret_hash(hash, bearer);
-    for (unsigned i = 0; i < c->auth.tokens_count; i++)
-        if (secret_eq(hash, c->auth.tokens[i].sha256))
-            found = &c->auth.tokens[i];
-    return found;
-}
-
-static bool authenticate(struct http *h, const struct http_route *route, struct http_request *r) {
-    const char *header = r->raw->authorization;
-    r->bearer = strncasecmp(header, "bearer ", 7) == 0 ? header + 7 + strspn(header + 7, " ") : "";
-    if (route->auth == HTTP_AUTH_NONE)
-        return true;
-    if (!*r->bearer) {
-        http_problem(h, r->id, 401, "unauthorized", "authorization", "Authorization: Bearer TOKEN is needed");
-        return false;
-    }
-    const struct config_token *t = find_token(h->cfg.config, r->bearer);
-    if (t) {
-        r->tenant = t->tenant;
-        r->principal = t->name;
-        r->scopes = t->scopes;
-    }
-    if (route->auth == HTTP_AUTH_BEARER)
-        return true;
-    if (!t) {
-        http_problem(h, r->id, 401, "unauthorized", "authorization",
-                     "this token is not known; `wakegate token new` makes one");
-        return false;
-    }
-    if (!(t->scopes & route->scope)) {
-        char scopes[32] = "";
-        for (unsigned bit = 1; bit <= route->scope; bit <<= 1)
-            if (route->scope & bit)
-                snprintf(scopes + strlen(scopes), sizeof scopes - strlen(scopes), "%s%s", *scopes ? " or " : "",
-                         config_scope_name(bit));
-        http_problem(h, r->id, 403, "forbidden", "authorization",
-                     "the token \"%s\" does not have the scope %s, which this needs", t->name, scopes);
-        return false;
-    }
-    return true;
-}
-
 static void no_route(struct http *h, const struct http_request *r, const char *allow) {
     if (!*allow) {
         http_problem(h, r->id, 404, "not-found", NULL, "no such resource: %.128s", r->path);
@@ -306,7 +253,7 @@ static void on_request(const struct httpd_request *raw, void *arg) {
                          route->method);
                 continue;
             }
-            if (authenticate(h, route, &r))
+            if (http_authenticate(h, route, &r))
                 route->fn(&r, h->cfg.apis[a].arg);
             return;
         }
