@@ -13,7 +13,13 @@
 #define MESSAGE_RESERVE_BYTES 4096
 
 /* RFC 6455 7.4.2: 4000-4999 are ours. */
-enum { CLOSE_POLICY = 1008, CLOSE_UNAUTHORIZED = 4401, CLOSE_NO_HELLO = 4408, CLOSE_REPLACED = 4409 };
+enum {
+    CLOSE_POLICY = 1008,
+    CLOSE_UNAUTHORIZED = 4401,
+    CLOSE_NO_HELLO = 4408,
+    CLOSE_REPLACED = 4409,
+    CLOSE_TOO_MANY = 4429
+};
 
 /* Sending */
 
@@ -220,8 +226,17 @@ static void on_hello(struct calls *cs, struct phone *p, const struct attach_msg 
     }
     if (!identify(cs, p, m, &leg)) {
         p->whole = false;
+        if (http_unknown_from(cs->http, &p->peer)) {
+            close_with(cs, p->ws, CLOSE_TOO_MANY, "too_many", "too many unknown tokens came from this network");
+            return;
+        }
         close_with(cs, p->ws, CLOSE_UNAUTHORIZED, "unauthorized",
                    "device and secret, or device and the push's token, do not belong together");
+        return;
+    }
+    if (!http_phone_may(cs->http, p->whole ? m->secret : m->token)) {
+        p->whole = false;
+        close_with(cs, p->ws, CLOSE_TOO_MANY, "too_many", "this phone connects too often; try again in a second");
         return;
     }
     if (p->whole) {
@@ -404,12 +419,12 @@ static void on_binary(ws_id ws, const uint8_t *data, size_t len, void *arg) {
 static void on_open(ws_id ws, const struct addr *peer, void *arg) {
     struct calls *cs = arg;
     struct phone *p = calloc(1, sizeof *p);
-    (void)peer;
     if (!p) {
         ws_close(cs->http, ws, 1013, "out of memory");
         return;
     }
     p->ws = ws;
+    p->peer = *peer;
     p->opened_ms = clock_mono_ms();
     HASH_ADD(hh, cs->phones, ws, sizeof p->ws, p);
 }
