@@ -86,12 +86,17 @@ static void ask_store(struct calls *cs, const struct http_request *r) {
     }
 }
 
+const struct call_device *api_phone_of_call(const struct calls *cs, const struct call *c, const char *bearer) {
+    const struct call_device *own = NULL;
+    for (unsigned i = 0; i < c->device_count; i++)
+        if (is_of(cs, &c->devices[i], bearer))
+            own = &c->devices[i];
+    return own;
+}
+
 void api_call_for_phone(struct calls *cs, const struct http_request *r) {
     const struct call *c = calls_find(cs, NULL, r->params[0]);
-    const struct call_device *own = NULL;
-    for (unsigned i = 0; c && i < c->device_count; i++)
-        if (is_of(cs, &c->devices[i], r->bearer))
-            own = &c->devices[i];
+    const struct call_device *own = c ? api_phone_of_call(cs, c, r->bearer) : NULL;
     if (own)
         http_reply_tagged(cs->http, r->id, call_json_for_phone(call_json(c), own->id), NULL);
     else if (c)

@@ -19,12 +19,15 @@ static void on_stored(int err, void *arg) {
     free(p);
 }
 
-/* Without a right to the push, it does not matter whether it is there. */
-static void refuse(struct http *h, http_id id) {
-    if (http_unknown_bearer(h, id))
-        return;
+static void no_push(struct http *h, http_id id) {
     http_problem(h, id, 404, "not-found", "push",
                  "no push of that id and call belongs to this device secret or attach token");
+}
+
+/* Without a right to the push, it does not matter whether it is there. */
+static void refuse(struct http *h, http_id id) {
+    if (!http_unknown_bearer(h, id))
+        no_push(h, id);
 }
 
 static void on_late(int err, void *arg) {
@@ -62,7 +65,10 @@ static void take(struct calls *cs, const struct http_request *rq, const json_t *
     const struct call *c = calls_find(cs, NULL, r.call);
     struct call_push *push = find_push(c, r.push);
     if (c && (!push || !api_is_phone(cs, push, rq->bearer))) {
-        refuse(cs->http, rq->id);
+        if (api_phone_of_call(cs, c, rq->bearer)) /* no stranger */
+            no_push(cs->http, rq->id);
+        else
+            refuse(cs->http, rq->id);
         return;
     }
     struct pending *p = calloc(1, sizeof *p);

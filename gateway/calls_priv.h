@@ -408,6 +408,8 @@ void api_receipt_post(const struct http_request *r, void *arg);
 bool api_is_phone(const struct calls *cs, const struct call_push *push, const char *bearer);
 
 /* api_calls_phone.c */
+/* The phone of this call whose device secret, or attach token of a push of this call, the bearer is; NULL: none's. */
+const struct call_device *api_phone_of_call(const struct calls *cs, const struct call *c, const char *bearer);
 void api_call_for_phone(struct calls *cs, const struct http_request *r);
 
 #endif

@@ -7,23 +7,6 @@
 
 #define KEY_BYTES 65 /* of a key that is told, and the NUL */
 
-/* How deep arrays and objects go in a JSON text. Of one that is none, at least as deep as a parser would go. */
-static size_t depth_of(const char *p, size_t len) {
-    size_t depth = 0, most = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < len; i++) {
-        if (quoted && p[i] == '\\')
-            i++;
-        else if (p[i] == '"')
-            quoted = !quoted;
-        else if (!quoted && (p[i] == '{' || p[i] == '['))
-            most = ++depth > most ? depth : most;
-        else if (!quoted && (p[i] == '}' || p[i] == ']') && depth > 0)
-            depth--;
-    }
-    return most;
-}
-
 /* The string that ends at p + end, without its quotes and cut. */
 static const char *string_before(char out[static KEY_BYTES], const char *p, size_t end) {
     size_t close = end > 0 && p[end - 1] == '"' ? end - 1 : 0, open = close;
@@ -67,7 +50,7 @@ static int check_body(struct http *h, const struct http_request *r) {
     else if (nul)
         http_problem(h, r->id, 400, "bad-json", NULL, "the body has a NUL byte: its byte %zu",
                      (size_t)(nul - r->body) + 1);
-    else if (depth_of(r->body, r->body_len) > HTTP_JSON_DEPTH_MAX)
+    else if (text_json_depth(r->body, r->body_len) > HTTP_JSON_DEPTH_MAX)
         http_problem(h, r->id, 400, "bad-json", NULL, "the body is nested more than %d levels deep",
                      HTTP_JSON_DEPTH_MAX);
     else

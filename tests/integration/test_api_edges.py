@@ -110,6 +110,8 @@ class Rates(Edges):
             self.until_429(500, ask)
         self.assertEqual(self.stack.post("/v1/receipts", receipt, token=secret).status, 204)
         self.assertEqual(self.stack.post("/v1/receipts", receipt, token=push["token"]).status, 204)
+        other = self.stack.post("/v1/receipts", {**receipt, "push": str(uuid.uuid4())}, token=secret)
+        self.problem(other, 404, "not-found", "push")  # a known phone's mistake is no guess
         self.assertEqual(self.stack.get(f"/v1/calls/{call}", token=secret).status, 200)
 
     def test_a_phone_has_its_own_rate(self):
