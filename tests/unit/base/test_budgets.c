@@ -73,7 +73,7 @@ static void keys_are_another_table_s_no_more(void **state) {
 static void a_crowd_does_not_drive_out_who_spent_most(void **state) {
     (void)state;
     take_all(budgets_key(b, 1), T0);
-    for (uint64_t i = 2; i < 20U * MOST; i++)
+    for (uint64_t i = 2; i < (uint64_t)20 * MOST; i++)
         budgets_take(b, budgets_key(b, i), rate, T0);
     assert_false(budgets_has(b, budgets_key(b, 1), rate, T0));
 }
@@ -81,7 +81,7 @@ static void a_crowd_does_not_drive_out_who_spent_most(void **state) {
 /* A place that is given to another begins with nothing spent. */
 static void a_newcomer_has_all(void **state) {
     (void)state;
-    for (uint64_t i = 0; i < 4U * MOST; i++)
+    for (uint64_t i = 0; i < (uint64_t)4 * MOST; i++)
         take_all(budgets_key(b, i), T0);
     for (uint64_t i = 1000; i < 1010; i++)
         assert_int_equal(take_all(budgets_key(b, i), T0), 5);
