@@ -116,7 +116,7 @@ static void read_from_store(struct calls *cs, const struct http_request *r,
 }
 
 static void reply_doc(struct calls *cs, http_id id, const struct call_row *row) {
-    http_reply_tagged(cs->http, id, json_loads(row->doc, 0, NULL), NULL);
+    http_reply_tagged(cs->http, id, json_loads(row->doc, 0, NULL));
 }
 
 static void reply_timeline(struct calls *cs, http_id id, const struct call_row *row) {
@@ -130,7 +130,7 @@ static void reply_gone(struct calls *cs, http_id id, const struct call_row *row)
 
 void api_calls_stats_known(struct call *c) {
     for (unsigned i = 0; i < c->stats_waiting_count; i++)
-        http_reply_tagged(c->owner->http, c->stats_waiting[i], call_json(c), NULL);
+        http_reply_tagged(c->owner->http, c->stats_waiting[i], call_json(c));
     c->stats_waiting_count = 0;
 }
 
@@ -151,7 +151,7 @@ static void get_call(const struct http_request *r, void *arg) {
     if (ask)
         c->stats_waiting[c->stats_waiting_count++] = r->id;
     else
-        http_reply_tagged(cs->http, r->id, call_json(c), NULL);
+        http_reply_tagged(cs->http, r->id, call_json(c));
 }
 
 static void get_timeline(const struct http_request *r, void *arg) {

@@ -41,7 +41,7 @@ static void on_call(int err, const struct call_row *rows, size_t count, void *ar
         return;
     }
     if (doc)
-        http_reply_tagged(k->calls->http, k->id, call_json_for_phone(doc, k->device), NULL);
+        http_reply_tagged(k->calls->http, k->id, call_json_for_phone(doc, k->device));
     else
         refuse(k->calls, k->id);
     free(k);
@@ -98,7 +98,7 @@ void api_call_for_phone(struct calls *cs, const struct http_request *r) {
     const struct call *c = calls_find(cs, NULL, r->params[0]);
     const struct call_device *own = c ? api_phone_of_call(cs, c, r->bearer) : NULL;
     if (own)
-        http_reply_tagged(cs->http, r->id, call_json_for_phone(call_json(c), own->id), NULL);
+        http_reply_tagged(cs->http, r->id, call_json_for_phone(call_json(c), own->id));
     else if (c)
         refuse(cs, r->id);
     else

@@ -108,8 +108,8 @@ bool http_etag_listed(const char *list, const char *tag, bool weak);
 /* If-Match and If-None-Match of a request that changes something. tag: of what there is, NULL: there is nothing.
  * Returns 0, or E_CONFLICT: it was replied to with 412. */
 int http_preconditions(struct http *h, const struct http_request *r, const char *tag);
-/* 200 with an ETag of the body, or 304 by If-None-Match. body is stolen; tag: of the body, NULL: made here. */
-void http_reply_tagged(struct http *h, http_id id, json_t *body, const char *tag);
+/* 200 with an ETag of the body, or 304 by If-None-Match. body is stolen. */
+void http_reply_tagged(struct http *h, http_id id, json_t *body);
 
 /* A reply without an end (httpd_stream), with the headers of every reply. Returns as httpd_stream. */
 int http_stream(struct http *h, http_id id, const char *content_type, const struct httpd_stream_ops *ops, void *arg);

@@ -46,14 +46,14 @@ int http_preconditions(struct http *h, const struct http_request *r, const char 
     return E_CONFLICT;
 }
 
-void http_reply_tagged(struct http *h, http_id id, json_t *body, const char *tag) {
-    char made[HTTP_ETAG_BYTES], *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+void http_reply_tagged(struct http *h, http_id id, json_t *body) {
+    char tag[HTTP_ETAG_BYTES], *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     if (!text) {
         http_problem(h, id, 503, "memory", NULL, "out of memory");
         return;
     }
-    const struct http_header header = {"etag", tag ? tag : http_etag(made, text)};
+    const struct http_header header = {"etag", http_etag(tag, text)};
     const char *known = httpd_if_none_match(h->httpd, id);
     if (strcmp(known, "*") == 0 || http_etag_listed(known, header.value, true))
         http_reply(h, id, 304, NULL, NULL, 0, &header, 1);
