@@ -62,7 +62,7 @@ static json_t *device_json(const struct device *d) {
                      clock_rfc3339(created, d->created_ms), "updated_at", clock_rfc3339(updated, d->updated_ms));
 }
 
-/* Each PUT changes updated_at, and so the tag, also where it changed what is not shown. */
+/* A PUT changes updated_at, and so the tag, also where it changes what is not shown. */
 static char *device_tag(char out[static HTTP_ETAG_BYTES], const struct device *d) {
     json_t *doc = device_json(d);
     char *text = json_dumps(doc, JSON_COMPACT);
@@ -256,7 +256,8 @@ static void put_device(const struct http_request *r, void *arg) {
     json_decref(json);
     if (!good)
         return;
-    d.updated_ms = now_ms;
+    /* No two states have the same time: the entity tag is of a document with it. */
+    d.updated_ms = known && known->updated_ms >= now_ms ? known->updated_ms + 1 : now_ms;
     if (rotate)
         secret_hash(d.secret_hash, secret_token_new(secret, SECRET_DEVICE_PREFIX));
     json_t *body = device_json(&d);
