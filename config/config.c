@@ -20,7 +20,7 @@
 #define ROTATE_DEFAULT_S          86400
 #define HEDGE_DEFAULT_MS          300
 #define EXPIRY_ALARM_DEFAULT_DAYS 30
-#define RATE_DEFAULT_PER_S        2000 /* twice what one gateway is meant to take in calls */
+#define RATE_DEFAULT_PER_S        5000 /* 1,000 calls a second, each placed, read a few times and ended */
 #define PHONE_RATE_DEFAULT_PER_S  20
 #define PHONE_RATE_DEFAULT_BURST  100 /* a phone that comes back sends what it has kept */
 #define UNKNOWN_DEFAULT_PER_S     1

@@ -10,8 +10,8 @@ static void what_the_file_does_not_say_has_its_default(void **state) {
     assert_false(c->listen.behind_proxy);
     assert_int_equal(c->listen.drain_s, 60);
     assert_int_equal(c->listen.cors_origins_count, 0);
-    assert_int_equal(c->auth.rate->per_s, 2000);
-    assert_int_equal(c->auth.rate->burst, 4000);
+    assert_int_equal(c->auth.rate->per_s, 5000);
+    assert_int_equal(c->auth.rate->burst, 10000);
     assert_int_equal(c->auth.phone_rate->per_s, 20);
     assert_int_equal(c->auth.phone_rate->burst, 100);
     assert_int_equal(c->auth.unknown_rate->per_s, 1);
