@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define HTTPD_HEADERS_MAX 12
+#define HTTPD_HEADERS_MAX 16
 
 struct httpd;
 typedef slot_id http_id; /* a request that waits for its reply; a stale id (the client is gone) is harmless */
@@ -26,14 +26,21 @@ struct httpd_request {
     const char *method, *path; /* path is percent-decoded */
     const char *body;          /* NUL behind the last byte; "" when empty */
     size_t body_len;
-    const char *authorization, *content_type, *accept, *idempotency_key, *if_match, *last_event_id; /* "" when absent */
-    uint64_t received_us;                                                                           /* monotonic */
-    const void *args;                                                                               /* for httpd_arg */
+    /* "" when absent: */
+    const char *authorization, *content_type, *accept, *idempotency_key, *if_match, *if_none_match, *last_event_id;
+    uint64_t received_us; /* monotonic */
+    const void *args;     /* for httpd_arg */
 };
 /* All pointers live until the handler returns. */
 
 /* A decoded query parameter into out, cut at cap; false and "" when absent. Only inside the handler. */
 bool httpd_arg(const struct httpd_request *r, const char *name, char *out, size_t cap);
+
+/* Of a request that has not been replied to. */
+const char *httpd_origin(const struct httpd *h, http_id id);        /* Origin; "" when absent, or the id is stale */
+const char *httpd_if_none_match(const struct httpd *h, http_id id); /* the same of If-None-Match */
+bool httpd_is_preflight(const struct httpd *h, http_id id);         /* OPTIONS with Access-Control-Request-Method */
+struct addr httpd_peer(const struct httpd *h, http_id id); /* the connection's other end; none when it is gone */
 
 struct http_header {
     const char *name; /* lower case, without the colon */

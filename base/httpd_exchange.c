@@ -22,11 +22,27 @@
 static const struct {
     enum lws_token_indexes token; /* or a name that libwebsockets has no token for */
     const char *name;
-} header_names[] = {{WSI_TOKEN_HTTP_AUTHORIZATION, NULL},  {WSI_TOKEN_HTTP_CONTENT_TYPE, NULL},
-                    {WSI_TOKEN_HTTP_ACCEPT, NULL},         {WSI_TOKEN_HTTP_IF_MATCH, NULL},
-                    {WSI_TOKEN_COUNT, "idempotency-key:"}, {WSI_TOKEN_COUNT, "last-event-id:"}};
+} header_names[] = {{WSI_TOKEN_HTTP_AUTHORIZATION, NULL},
+                    {WSI_TOKEN_HTTP_CONTENT_TYPE, NULL},
+                    {WSI_TOKEN_HTTP_ACCEPT, NULL},
+                    {WSI_TOKEN_HTTP_IF_MATCH, NULL},
+                    {WSI_TOKEN_HTTP_IF_NONE_MATCH, NULL},
+                    {WSI_TOKEN_ORIGIN, NULL},
+                    {WSI_TOKEN_COUNT, "idempotency-key:"},
+                    {WSI_TOKEN_COUNT, "last-event-id:"},
+                    {WSI_TOKEN_COUNT, "access-control-request-method:"}};
 
-enum { VALUE_AUTHORIZATION, VALUE_CONTENT_TYPE, VALUE_ACCEPT, VALUE_IF_MATCH, VALUE_IDEMPOTENCY, VALUE_LAST_EVENT };
+enum {
+    VALUE_AUTHORIZATION,
+    VALUE_CONTENT_TYPE,
+    VALUE_ACCEPT,
+    VALUE_IF_MATCH,
+    VALUE_IF_NONE_MATCH,
+    VALUE_ORIGIN,
+    VALUE_IDEMPOTENCY,
+    VALUE_LAST_EVENT,
+    VALUE_WANTED_METHOD
+};
 
 static const struct {
     enum lws_token_indexes token;
@@ -90,6 +106,7 @@ static void dispatch(struct httpd *h, struct exchange *x, http_id id) {
         .content_type = v[VALUE_CONTENT_TYPE],
         .accept = v[VALUE_ACCEPT],
         .if_match = v[VALUE_IF_MATCH],
+        .if_none_match = v[VALUE_IF_NONE_MATCH],
         .idempotency_key = v[VALUE_IDEMPOTENCY],
         .last_event_id = v[VALUE_LAST_EVENT],
         .received_us = x->received_us,
@@ -112,6 +129,34 @@ bool httpd_arg(const struct httpd_request *r, const char *name, char *out, size_
         return true;
     }
     return false;
+}
+
+static const char *value_of(const struct httpd *h, http_id id, int value) {
+    const struct exchange *x = slots_get(h->exchanges, id);
+    return x && x->values[value] ? x->values[value] : "";
+}
+
+const char *httpd_origin(const struct httpd *h, http_id id) {
+    return value_of(h, id, VALUE_ORIGIN);
+}
+
+const char *httpd_if_none_match(const struct httpd *h, http_id id) {
+    return value_of(h, id, VALUE_IF_NONE_MATCH);
+}
+
+bool httpd_is_preflight(const struct httpd *h, http_id id) {
+    const struct exchange *x = slots_get(h->exchanges, id);
+    return x && strcmp(x->method, "OPTIONS") == 0 && *value_of(h, id, VALUE_WANTED_METHOD);
+}
+
+struct addr httpd_peer(const struct httpd *h, http_id id) {
+    const struct exchange *x = slots_get(h->exchanges, id);
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+    struct addr peer = {0};
+    if (x && getpeername(lws_get_socket_fd(x->wsi), (struct sockaddr *)&ss, &len) == 0)
+        addr_from_sockaddr(&peer, (struct sockaddr *)&ss);
+    return peer;
 }
 
 static void refuse(struct httpd *h, struct exchange *x, http_id id, int status, const char *detail) {
@@ -236,7 +281,7 @@ static int build_head(struct exchange *x, int status, const char *content_type, 
         return E_FULL;
     if (content_type && add_header(x->wsi, "content-type", content_type, &at, end))
         return E_FULL;
-    if (status != 204 && !x->stream && lws_add_http_header_content_length(x->wsi, len, &at, end))
+    if (status != 204 && status != 304 && !x->stream && lws_add_http_header_content_length(x->wsi, len, &at, end))
         return E_FULL;
     if (x->close_after && add_header(x->wsi, "connection", "close", &at, end))
         return E_FULL;

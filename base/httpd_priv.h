@@ -13,7 +13,7 @@ struct exchange {
     struct lws *wsi;
     char method[8];
     char *path;
-    char *values[6]; /* of header_names */
+    char *values[9]; /* of header_names */
     struct buf body;
     uint64_t received_us;
     bool dispatched, replied, headers_sent, close_after;

@@ -10,7 +10,10 @@
 #include <stdint.h>
 
 #define SECRET_FILE_MAX_BYTES 65536 /* a key or a certificate chain; anything larger is a mistake */
-#define SECRET_TOKEN_BYTES    48    /* "wg_" or "wd_" and 43 characters of base64url(32 random bytes), and the NUL */
+#define SECRET_TOKEN_BYTES    48    /* a prefix, '_', 43 characters of base64url(32 random bytes), and the NUL */
+#define SECRET_API_PREFIX     "wg"  /* of API tokens */
+#define SECRET_DEVICE_PREFIX  "wd"  /* of devices' secrets */
+#define SECRET_ATTACH_PREFIX  "wa"  /* of attach tokens in pushes */
 #define SECRET_HASH_BYTES     65    /* SHA-256 in lower-case hex, and the NUL */
 
 /* Read a secret file. It must be a regular file that neither group nor others can read, write or execute.

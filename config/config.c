@@ -20,6 +20,11 @@
 #define ROTATE_DEFAULT_S          86400
 #define HEDGE_DEFAULT_MS          300
 #define EXPIRY_ALARM_DEFAULT_DAYS 30
+#define RATE_DEFAULT_PER_S        5000 /* 1,000 calls a second, each placed, read a few times and ended */
+#define PHONE_RATE_DEFAULT_PER_S  20
+#define PHONE_RATE_DEFAULT_BURST  100 /* a phone that comes back sends what it has kept */
+#define UNKNOWN_DEFAULT_PER_S     1
+#define UNKNOWN_DEFAULT_BURST     60
 
 /* Completing: what the file does not say */
 
@@ -152,6 +157,31 @@ static int complete_webhook(struct config_webhook *w, const char *folder) {
     return 0;
 }
 
+static int rate_default(struct config_rate **r, unsigned per_s, unsigned burst) {
+    if (!*r) {
+        *r = malloc(sizeof **r);
+        if (!*r)
+            return E_NOMEM;
+        **r = (struct config_rate){per_s, burst};
+    }
+    number_default(&(*r)->burst, 2 * (*r)->per_s);
+    return 0;
+}
+
+static int complete_auth(struct config_auth *a) {
+    int err = rate_default(&a->rate, RATE_DEFAULT_PER_S, 0);
+    if (err == 0)
+        err = rate_default(&a->phone_rate, PHONE_RATE_DEFAULT_PER_S, PHONE_RATE_DEFAULT_BURST);
+    if (err == 0)
+        err = rate_default(&a->unknown_rate, UNKNOWN_DEFAULT_PER_S, UNKNOWN_DEFAULT_BURST);
+    for (unsigned i = 0; i < a->tokens_count; i++) {
+        text_default(&a->tokens[i].tenant, "default");
+        if (a->tokens[i].rate)
+            number_default(&a->tokens[i].rate->burst, 2 * a->tokens[i].rate->per_s);
+    }
+    return err;
+}
+
 static int complete(struct config *c, const char *folder) {
     text_default(&c->listen.api, c->listen.tls ? "0.0.0.0:8443" : "127.0.0.1:8080");
     text_default(&c->listen.public_url, "");
@@ -164,8 +194,8 @@ static int complete(struct config *c, const char *folder) {
     text_default(&c->store.url, "sqlite:/var/lib/wakegate/wakegate.db");
     text_default(&c->store.seal_key_file, "");
     resolve(&c->store.seal_key_file, folder);
-    for (unsigned i = 0; i < c->auth.tokens_count; i++)
-        text_default(&c->auth.tokens[i].tenant, "default");
+    if (complete_auth(&c->auth) != 0)
+        return E_NOMEM;
     for (unsigned i = 0; i < c->apps_count; i++)
         if (complete_app(&c->apps[i], folder) != 0)
             return E_NOMEM;

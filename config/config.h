@@ -37,6 +37,8 @@ struct config_listen {
     struct config_tls *tls; /* NULL: plain HTTP */
     char *public_url;       /* what phones dial; "" when not given */
     bool behind_proxy;
+    char **cors_origins; /* "https://console.example.com"; none: no page of another origin may read a reply */
+    unsigned cors_origins_count;
     unsigned drain_s;
 };
 
@@ -64,14 +66,22 @@ struct config_store {
     unsigned retention_h;
 };
 
+/* So many requests a second, and so many at once. */
+struct config_rate {
+    unsigned per_s; /* 0: no limit */
+    unsigned burst; /* at least 1 after loading, unless there is no limit */
+};
+
 struct config_token {
     char *name;
     char *sha256;    /* 64 lower-case hex characters */
     unsigned scopes; /* bits of enum config_scope */
     char *tenant;
+    struct config_rate *rate; /* NULL: as all others */
 };
 
 struct config_auth {
+    struct config_rate *rate, *phone_rate, *unknown_rate; /* never NULL after loading */
     struct config_token *tokens;
     unsigned tokens_count;
 };

@@ -16,6 +16,8 @@
 
 #define WEBHOOK_NAME_MAX 200
 #define RETRY_MAX_S      (24U * 3600U)
+#define RATE_MAX_PER_S   100000U
+#define RATE_MAX_BURST   1000000U
 
 static int check_secret(const struct config_doc *d, const char *path, const char *file, struct err_text *et) {
     struct err_text why = {""};
@@ -24,6 +26,25 @@ static int check_secret(const struct config_doc *d, const char *path, const char
     int err = secret_file_read(&p, &len, file, &why);
     secret_free(p, len);
     return err == 0 ? 0 : config_doc_say(d, et, err, path, "%s", why.s);
+}
+
+/* What a browser writes into Origin (RFC 6454 6.2). "*" would let any page in the world try. */
+static bool is_origin(const char *s) {
+    const char *host = strncmp(s, "https://", 8) == 0 ? s + 8 : strncmp(s, "http://", 7) == 0 ? s + 7 : "";
+    return *host && host[strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789.-:[]")] == 0;
+}
+
+static int check_origins(const struct config_listen *l, const struct config_doc *d, struct err_text *et) {
+    char path[CONFIG_PATH_BYTES];
+    for (unsigned i = 0; i < l->cors_origins_count; i++) {
+        snprintf(path, sizeof path, "listen.cors_origins[%u]", i);
+        if (!is_origin(l->cors_origins[i]))
+            return config_doc_say(d, et, E_INVAL, path,
+                                  "\"%s\" is not an origin as browsers write it: scheme, host and port in lower case, "
+                                  "no slash at the end, e.g. \"https://console.example.com\"; \"*\" is not taken",
+                                  l->cors_origins[i]);
+    }
+    return 0;
 }
 
 static int check_listen(const struct config *c, const struct config_doc *d, struct err_text *et) {
@@ -41,9 +62,10 @@ static int check_listen(const struct config *c, const struct config_doc *d, stru
         strncmp(c->listen.public_url, "http://", 7) != 0)
         return config_doc_say(d, et, E_INVAL, "listen.public_url", "\"%s\" does not begin with https:// (or http://)",
                               c->listen.public_url);
-    if (c->listen.tls)
-        return check_secret(d, "listen.tls.key_file", c->listen.tls->key_file, et);
-    return 0;
+    int err = check_origins(&c->listen, d, et);
+    if (err == 0 && c->listen.tls)
+        err = check_secret(d, "listen.tls.key_file", c->listen.tls->key_file, et);
+    return err;
 }
 
 static int check_dtls(const struct config_media *m, const struct config_doc *d, struct err_text *et) {
@@ -88,6 +110,28 @@ static int check_media(const struct config *c, const struct config_doc *d, struc
     return 0;
 }
 
+static int check_rate(const struct config_doc *d, const char *path, const struct config_rate *r, struct err_text *et) {
+    if (r->per_s > RATE_MAX_PER_S || r->burst > RATE_MAX_BURST)
+        return config_doc_say(d, et, E_INVAL, path, "per_s: %u, burst: %u; at most %u and %u; per_s: 0 is no limit",
+                              r->per_s, r->burst, RATE_MAX_PER_S, RATE_MAX_BURST);
+    return 0;
+}
+
+static int check_rates(const struct config_auth *a, const struct config_doc *d, struct err_text *et) {
+    char path[CONFIG_PATH_BYTES];
+    int err = check_rate(d, "auth.rate", a->rate, et);
+    if (err == 0)
+        err = check_rate(d, "auth.phone_rate", a->phone_rate, et);
+    if (err == 0)
+        err = check_rate(d, "auth.unknown_rate", a->unknown_rate, et);
+    for (unsigned i = 0; i < a->tokens_count && err == 0; i++) {
+        snprintf(path, sizeof path, "auth.tokens[%u].rate", i);
+        if (a->tokens[i].rate)
+            err = check_rate(d, path, a->tokens[i].rate, et);
+    }
+    return err;
+}
+
 static int check_tokens(const struct config *c, const struct config_doc *d, struct err_text *et) {
     char path[CONFIG_PATH_BYTES];
     uint8_t digest[32];
@@ -103,7 +147,7 @@ static int check_tokens(const struct config *c, const struct config_doc *d, stru
         if (t->scopes == 0)
             return config_doc_say(d, et, E_INVAL, path, "a token without a scope is of no use; calls, devices, admin");
     }
-    return 0;
+    return check_rates(&c->auth, d, et);
 }
 
 /* Key or certificate, and all that goes with it. */

@@ -42,6 +42,7 @@ static const cyaml_schema_field_t listen_fields[] = {
     CYAML_FIELD_MAPPING_PTR("tls", OPT | PTR, struct config_listen, tls, tls),
     TEXT("public_url", OPT, config_listen, public_url),
     CYAML_FIELD_BOOL("behind_proxy", OPT, struct config_listen, behind_proxy),
+    CYAML_FIELD_SEQUENCE("cors_origins", OPT | PTR, struct config_listen, cors_origins, &text_item, 0, 64),
     NUMBER("drain_s", config_listen, drain_s),
     CYAML_FIELD_END};
 
@@ -65,13 +66,20 @@ static const cyaml_schema_field_t store[] = {TEXT("url", OPT, config_store, url)
                                              TEXT("seal_key_file", OPT, config_store, seal_key_file),
                                              NUMBER("retention_h", config_store, retention_h), CYAML_FIELD_END};
 
+static const cyaml_schema_field_t rate[] = {CYAML_FIELD_UINT("per_s", NEED, struct config_rate, per_s),
+                                            NUMBER("burst", config_rate, burst), CYAML_FIELD_END};
+#define RATE(key, type) CYAML_FIELD_MAPPING_PTR(#key, OPT | PTR, struct type, key, rate)
 static const cyaml_schema_field_t token[] = {
-    TEXT("name", NEED, config_token, name), TEXT("sha256", NEED, config_token, sha256),
+    TEXT("name", NEED, config_token, name),
+    TEXT("sha256", NEED, config_token, sha256),
     CYAML_FIELD_FLAGS("scopes", NEED, struct config_token, scopes, scopes, CYAML_ARRAY_LEN(scopes)),
-    TEXT("tenant", OPT, config_token, tenant), CYAML_FIELD_END};
+    TEXT("tenant", OPT, config_token, tenant),
+    RATE(rate, config_token),
+    CYAML_FIELD_END};
 static const cyaml_schema_value_t token_item = {CYAML_VALUE_MAPPING(NEED, struct config_token, token)};
 static const cyaml_schema_field_t auth[] = {
-    CYAML_FIELD_SEQUENCE("tokens", PTR, struct config_auth, tokens, &token_item, 0, 1024), CYAML_FIELD_END};
+    CYAML_FIELD_SEQUENCE("tokens", PTR, struct config_auth, tokens, &token_item, 0, 1024), RATE(rate, config_auth),
+    RATE(phone_rate, config_auth), RATE(unknown_rate, config_auth), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t apns[] = {
     TEXT("team_id", OPT, config_apns, team_id),

@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/secret.h"
-#include "dtls/token_bucket.h"
+#include "base/token_bucket.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>

@@ -341,7 +341,7 @@ int media_worker_start(struct media_worker *w, const struct media_config *cfg, u
     w->calls = calloc(cfg->calls_max, sizeof *w->calls);
     w->out = calloc(1, sizeof *w->out);
     w->later = calloc(1, sizeof *w->later);
-    if (err == 0 && stun_sources_new(&w->stun_sources) != 0)
+    if (err == 0 && budgets_new(&w->stun_sources, STUN_SOURCES) != 0)
         err = err_say(et, E_NOMEM, "media: out of memory");
     if (err == 0 &&
         (!w->calls || !w->out || !w->later || ring_new(&w->commands, RING_SLOTS, sizeof(struct media_command)) != 0 ||
@@ -371,7 +371,7 @@ void media_worker_stop(struct media_worker *w) {
     media_plain_free(w->plain);
     free(w->calls);
     free(w->out);
-    stun_sources_free(w->stun_sources);
+    budgets_free(w->stun_sources);
     free(w->later);
     if (w->fd >= 0)
         close(w->fd);

@@ -74,7 +74,7 @@ struct media_call;
 struct media_leg;
 struct media_plain;
 struct media_ringing;
-struct stun_sources;
+struct budgets;
 
 /* An address that an authenticated check vouched for. Embedded in its leg. */
 struct media_source {
@@ -116,7 +116,7 @@ struct media_worker {
     struct media_ufrag *by_ufrag;
     struct media_source *by_addr;
     struct media_plain *plain; /* callers without ICE */
-    struct stun_sources *stun_sources;
+    struct budgets *stun_sources;
     struct media_ringing *ringing;          /* calls that hear the ringback tone, the one that is due first in front */
     struct media_leg *handshaking;          /* list of the legs whose DTLS is under way */
     unsigned calls_open, calls_most, swept; /* most: since memory was given back; swept: where the sweep goes on */

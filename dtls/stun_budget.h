@@ -16,8 +16,7 @@
 #ifndef DTLS_STUN_BUDGET_H
 #define DTLS_STUN_BUDGET_H
 
-#include "base/addr.h"
-#include "dtls/token_bucket.h"
+#include "base/budgets.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,7 +26,7 @@
 #define STUN_LEG_FAILED_FREE    8
 #define STUN_SOURCE_FAILS_PER_S 10
 #define STUN_SOURCE_FAILS_BURST 50
-#define STUN_SOURCES            4096 /* remembered, 16 bytes each; of those that failed least, the place is taken */
+#define STUN_SOURCES            4096 /* remembered (base/budgets.h) */
 
 /* Of a leg; zeroed, it is full. */
 struct stun_budget {
@@ -35,16 +34,11 @@ struct stun_budget {
     uint32_t failed;
 };
 
-struct stun_sources;
-
-/* Returns 0 or E_NOMEM. */
-int stun_sources_new(struct stun_sources **sp);
-struct stun_sources *stun_sources_free(struct stun_sources *s);
+/* s: the worker's sources, STUN_SOURCES of them. */
 
 /* May a check from src be looked into? One that may is paid for. vouched: this leg knows src. */
-bool stun_budget_take(struct stun_budget *b, struct stun_sources *s, const struct addr *src, bool vouched,
-                      uint64_t now_ms);
+bool stun_budget_take(struct stun_budget *b, struct budgets *s, const struct addr *src, bool vouched, uint64_t now_ms);
 /* It was not authentic. */
-void stun_budget_failed(struct stun_budget *b, struct stun_sources *s, const struct addr *src, uint64_t now_ms);
+void stun_budget_failed(struct stun_budget *b, struct budgets *s, const struct addr *src, uint64_t now_ms);
 
 #endif

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/calls_priv.h"
-#include "gateway/text.h"
+#include "gateway/page.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define LIMIT_DEFAULT    50
 #define LIMIT_MAX        200
-#define CURSOR_BYTES     80
 #define LOCATION_BYTES   64
 #define CALLER_MAX_BYTES 1024 /* of a name or handle in a request; what a phone shows is cut further */
 
@@ -76,7 +74,7 @@ static void post_call(const struct http_request *r, void *arg) {
 
 /* Reading */
 
-static void no_call(struct calls *cs, http_id id) {
+void api_no_call(struct calls *cs, http_id id) {
     http_problem(cs->http, id, 404, "not-found", NULL,
                  "no call of that id is known (or it is older than the retention)");
 }
@@ -95,7 +93,7 @@ static void on_row(int err, const struct call_row *rows, size_t count, void *arg
     if (err != 0)
         http_problem(k->calls->http, k->id, 503, "store", NULL, "the database cannot be read: %s", err_str(err));
     else if (count == 0)
-        no_call(k->calls, k->id);
+        api_no_call(k->calls, k->id);
     else
         k->reply(k->calls, k->id, &rows[0]);
     free(k);
@@ -105,7 +103,7 @@ static void read_from_store(struct calls *cs, const struct http_request *r,
                             void (*reply)(struct calls *cs, http_id id, const struct call_row *row)) {
     char id[UUID_BYTES];
     if (!uuid_valid(r->params[0])) {
-        no_call(cs, r->id);
+        api_no_call(cs, r->id);
         return;
     }
     struct reading *k = calloc(1, sizeof *k);
@@ -118,7 +116,7 @@ static void read_from_store(struct calls *cs, const struct http_request *r,
 }
 
 static void reply_doc(struct calls *cs, http_id id, const struct call_row *row) {
-    http_reply(cs->http, id, 200, "application/json", row->doc, strlen(row->doc), NULL, 0);
+    http_reply_tagged(cs->http, id, json_loads(row->doc, 0, NULL));
 }
 
 static void reply_timeline(struct calls *cs, http_id id, const struct call_row *row) {
@@ -132,12 +130,16 @@ static void reply_gone(struct calls *cs, http_id id, const struct call_row *row)
 
 void api_calls_stats_known(struct call *c) {
     for (unsigned i = 0; i < c->stats_waiting_count; i++)
-        http_reply_json(c->owner->http, c->stats_waiting[i], 200, call_json(c), NULL, 0);
+        http_reply_tagged(c->owner->http, c->stats_waiting[i], call_json(c));
     c->stats_waiting_count = 0;
 }
 
 static void get_call(const struct http_request *r, void *arg) {
     struct calls *cs = arg;
+    if (!r->scopes) {
+        api_call_for_phone(cs, r);
+        return;
+    }
     struct call *c = calls_find(cs, r->tenant, r->params[0]);
     if (!c) {
         read_from_store(cs, r, reply_doc);
@@ -149,7 +151,7 @@ static void get_call(const struct http_request *r, void *arg) {
     if (ask)
         c->stats_waiting[c->stats_waiting_count++] = r->id;
     else
-        http_reply_json(cs->http, r->id, 200, call_json(c), NULL, 0);
+        http_reply_tagged(cs->http, r->id, call_json(c));
 }
 
 static void get_timeline(const struct http_request *r, void *arg) {
@@ -199,18 +201,6 @@ static void delete_call(const struct http_request *r, void *arg) {
 
 /* GET /v1/calls: newest first; the cursor is the last one's time and id. */
 
-static bool parse_cursor(char *text, struct call_query *q) {
-    char *dot = strchr(text, '.'), *end;
-    if (!*text)
-        return true;
-    if (!dot || !uuid_valid(dot + 1))
-        return false;
-    *dot = 0;
-    q->before_ms = strtoull(text, &end, 10);
-    q->before_id = dot + 1;
-    return *end == 0 && q->before_ms > 0;
-}
-
 static bool known_state(const char *s) {
     for (int i = 0; i < CALL_STATES; i++)
         if (strcmp(s, call_state_name((enum call_state)i)) == 0)
@@ -220,7 +210,7 @@ static bool known_state(const char *s) {
 
 static void on_rows(int err, const struct call_row *rows, size_t count, void *arg) {
     struct reading *k = arg;
-    char cursor[CURSOR_BYTES];
+    char cursor[PAGE_CURSOR_BYTES];
     json_t *list = json_array(), *next = json_null();
     if (err != 0) {
         http_problem(k->calls->http, k->id, 503, "store", NULL, "the database cannot be read: %s", err_str(err));
@@ -234,33 +224,37 @@ static void on_rows(int err, const struct call_row *rows, size_t count, void *ar
         const struct call *c = calls_find(k->calls, NULL, rows[i].id);
         json_array_append_new(list, c ? call_json(c) : json_loads(rows[i].doc, 0, NULL));
     }
-    if (count > shown) {
-        snprintf(cursor, sizeof cursor, "%" PRIu64 ".%s", rows[shown - 1].created_ms, rows[shown - 1].id);
-        next = json_string(cursor);
-    }
+    if (count > shown)
+        next = json_string(page_cursor_write(cursor, rows[shown - 1].created_ms, rows[shown - 1].id));
     http_reply_json(k->calls->http, k->id, 200, json_pack("{s:o,s:o}", "calls", list, "next_cursor", next), NULL, 0);
     free(k);
 }
 
 static void list_calls(const struct http_request *r, void *arg) {
     struct calls *cs = arg;
-    char state[16], callee[DEVICE_ID_BYTES], cursor[CURSOR_BYTES];
+    char state[16], callee[DEVICE_ID_BYTES + 1], text[PAGE_CURSOR_BYTES];
+    struct page_cursor cursor;
     uint64_t limit = LIMIT_DEFAULT;
-    struct call_query q = {.tenant = r->tenant, .state = state, .callee = callee, .before_id = ""};
+    struct call_query q = {.tenant = r->tenant, .state = state, .callee = callee};
     http_query_get(r, "state", state, sizeof state);
     http_query_get(r, "callee", callee, sizeof callee);
-    http_query_get(r, "cursor", cursor, sizeof cursor);
+    http_query_get(r, "cursor", text, sizeof text);
     const char *field = !known_state(state)                                 ? "state"
+                        : strlen(callee) >= DEVICE_ID_BYTES                 ? "callee"
                         : !http_query_number(r, "limit", LIMIT_MAX, &limit) ? "limit"
-                        : !parse_cursor(cursor, &q)                         ? "cursor"
+                        : !page_cursor_read(&cursor, text)                  ? "cursor"
                                                                             : NULL;
-    q.limit = (unsigned)limit;
     if (field) {
-        http_problem(cs->http, r->id, 400, "bad-field", field,
-                     "%s is not usable: state is ringing, answered, active or ended, limit 1 to %d, cursor as it came",
-                     field, LIMIT_MAX);
+        http_problem(
+            cs->http, r->id, 400, "bad-field", field,
+            "%s is not usable: state is ringing, answered, active or ended, callee has at most %d bytes, limit "
+            "is 1 to %d, cursor as it came",
+            field, DEVICE_ID_BYTES - 1, LIMIT_MAX);
         return;
     }
+    q.before_ms = cursor.before_ms;
+    q.before_id = cursor.before_id;
+    q.limit = (unsigned)limit;
     struct reading *k = calloc(1, sizeof *k);
     if (k)
         *k = (struct reading){.calls = cs, .id = r->id, .limit = q.limit};
@@ -274,7 +268,7 @@ static void list_calls(const struct http_request *r, void *arg) {
 const struct http_route calls_routes[] = {
     {"POST", "/v1/calls", HTTP_AUTH_TOKEN, CONFIG_SCOPE_CALLS, post_call},
     {"GET", "/v1/calls", HTTP_AUTH_TOKEN, CONFIG_SCOPE_CALLS, list_calls},
-    {"GET", "/v1/calls/{id}", HTTP_AUTH_TOKEN, CONFIG_SCOPE_CALLS, get_call},
+    {"GET", "/v1/calls/{id}", HTTP_AUTH_EITHER, CONFIG_SCOPE_CALLS, get_call},
     {"DELETE", "/v1/calls/{id}", HTTP_AUTH_TOKEN, CONFIG_SCOPE_CALLS, delete_call},
     {"GET", "/v1/calls/{id}/timeline", HTTP_AUTH_TOKEN, CONFIG_SCOPE_CALLS, get_timeline},
     {"POST", "/v1/receipts", HTTP_AUTH_BEARER, 0, api_receipt_post},

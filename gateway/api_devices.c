@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/api_devices.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "gateway/fields.h"
 
@@ -59,6 +60,16 @@ static json_t *device_json(const struct device *d) {
                      d->os_version, "sealing", d->has_sealing_key, "alerts", d->alert_token[0] != 0, "health",
                      device_health_name(device_health(d)), "health_reason", d->health_reason, "created_at",
                      clock_rfc3339(created, d->created_ms), "updated_at", clock_rfc3339(updated, d->updated_ms));
+}
+
+/* A PUT changes updated_at, and so the tag, also where it changes what is not shown. */
+static char *device_tag(char out[static HTTP_ETAG_BYTES], const struct device *d) {
+    json_t *doc = device_json(d);
+    char *text = json_dumps(doc, JSON_COMPACT);
+    http_etag(out, text ? text : "");
+    free(text);
+    json_decref(doc);
+    return out;
 }
 
 static bool bad(struct http *h, http_id id, const char *field, const char *detail) {
@@ -224,7 +235,7 @@ static void put_device(const struct http_request *r, void *arg) {
     struct api_devices *a = arg;
     uint64_t now_ms = clock_wall_ms();
     struct device d = {.handoff = {MEDIA_MODE_DTLS}, .handoff_count = 1, .created_ms = now_ms};
-    char secret[SECRET_TOKEN_BYTES];
+    char secret[SECRET_TOKEN_BYTES], tag[HTTP_ETAG_BYTES];
     if (!name_ok(r->params[0])) {
         http_problem(a->http, r->id, 400, "bad-field", "device",
                      "the device's name has 1 to 128 bytes without blanks, quotes and slashes");
@@ -232,6 +243,8 @@ static void put_device(const struct http_request *r, void *arg) {
     }
     const struct device *known = devices_get(a->devices, r->tenant, r->params[0]);
     bool rotate = !known;
+    if (http_preconditions(a->http, r, known ? device_tag(tag, known) : NULL) != 0)
+        return;
     if (known)
         d = *known;
     snprintf(d.id, sizeof d.id, "%s", r->params[0]);
@@ -243,9 +256,10 @@ static void put_device(const struct http_request *r, void *arg) {
     json_decref(json);
     if (!good)
         return;
-    d.updated_ms = now_ms;
+    /* No two states have the same time: the entity tag is of a document with it. */
+    d.updated_ms = known && known->updated_ms >= now_ms ? known->updated_ms + 1 : now_ms;
     if (rotate)
-        secret_hash(d.secret_hash, secret_token_new(secret, "wd"));
+        secret_hash(d.secret_hash, secret_token_new(secret, SECRET_DEVICE_PREFIX));
     json_t *body = device_json(&d);
     if (rotate)
         json_object_set_new(body, "device_secret", json_string(secret));
@@ -269,12 +283,14 @@ static void get_device(const struct http_request *r, void *arg) {
     struct api_devices *a = arg;
     const struct device *d = find_or_404(a, r);
     if (d)
-        http_reply_json(a->http, r->id, 200, device_json(d), NULL, 0);
+        http_reply_tagged(a->http, r->id, device_json(d));
 }
 
 static void delete_device(const struct http_request *r, void *arg) {
     struct api_devices *a = arg;
-    if (!find_or_404(a, r))
+    const struct device *d = find_or_404(a, r);
+    char tag[HTTP_ETAG_BYTES];
+    if (!d || http_preconditions(a->http, r, device_tag(tag, d)) != 0)
         return;
     struct pending *p = pending_new(a->http, r->id, 204, NULL);
     if (!p || devices_delete(a->devices, r->tenant, r->params[0], on_stored, p) != 0) {
@@ -283,17 +299,41 @@ static void delete_device(const struct http_request *r, void *arg) {
     }
 }
 
+/* Returns whether it is one, or is absent: then -1. */
+static bool read_health(const struct http_request *r, int *health) {
+    char name[16];
+    *health = -1;
+    if (http_query_get(r, "health", name, sizeof name) != 0)
+        return true;
+    for (int i = 0; i < DEVICE_HEALTHS && *health < 0; i++)
+        if (strcmp(name, device_health_name((enum device_health)i)) == 0)
+            *health = i;
+    return *health >= 0;
+}
+
 static void list_devices(const struct http_request *r, void *arg) {
     struct api_devices *a = arg;
     const struct device *found[LIMIT_MAX + 1]; /* one more, to see whether there is another page */
-    char cursor[DEVICE_ID_BYTES];
+    char cursor[DEVICE_ID_BYTES + 1], user[DEVICE_ID_BYTES + 1], app[DEVICE_APP_BYTES + 1];
     uint64_t limit = LIMIT_DEFAULT;
-    if (!http_query_number(r, "limit", LIMIT_MAX, &limit)) {
-        http_problem(a->http, r->id, 400, "bad-field", "limit", "limit: 1 to %d is expected", LIMIT_MAX);
+    struct device_query q = {.tenant = r->tenant, .user = user, .app = app, .after = cursor};
+    http_query_get(r, "cursor", cursor, sizeof cursor);
+    http_query_get(r, "user", user, sizeof user);
+    http_query_get(r, "app", app, sizeof app);
+    const char *bad = !http_query_number(r, "limit", LIMIT_MAX, &limit) ? "limit"
+                      : *cursor && !name_ok(cursor)                     ? "cursor"
+                      : strlen(user) >= DEVICE_ID_BYTES                 ? "user"
+                      : strlen(app) >= DEVICE_APP_BYTES                 ? "app"
+                      : !read_health(r, &q.health)                      ? "health"
+                                                                        : NULL;
+    if (bad) {
+        http_problem(a->http, r->id, 400, "bad-field", bad,
+                     "%s is not usable: limit is 1 to %d, cursor as it came, user has at most %d bytes, app %d, health "
+                     "is ok, suspect, blocked or invalid",
+                     bad, LIMIT_MAX, DEVICE_ID_BYTES - 1, DEVICE_APP_BYTES - 1);
         return;
     }
-    http_query_get(r, "cursor", cursor, sizeof cursor);
-    size_t n = devices_list(a->devices, r->tenant, cursor, found, limit + 1);
+    size_t n = devices_list(a->devices, &q, found, limit + 1);
     json_t *list = json_array(), *next = n > limit ? json_string(found[limit - 1]->id) : json_null();
     for (size_t i = 0; i < n && i < limit; i++)
         json_array_append_new(list, device_json(found[i]));

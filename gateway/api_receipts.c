@@ -19,10 +19,15 @@ static void on_stored(int err, void *arg) {
     free(p);
 }
 
-/* Without a right to the push, it does not matter whether it is there. */
-static void refuse(struct http *h, http_id id) {
+static void no_push(struct http *h, http_id id) {
     http_problem(h, id, 404, "not-found", "push",
                  "no push of that id and call belongs to this device secret or attach token");
+}
+
+/* Without a right to the push, it does not matter whether it is there. */
+static void refuse(struct http *h, http_id id) {
+    if (!http_unknown_bearer(h, id))
+        no_push(h, id);
 }
 
 static void on_late(int err, void *arg) {
@@ -35,8 +40,7 @@ static void on_late(int err, void *arg) {
     free(p);
 }
 
-/* The device secret, or the attach token of this very push. */
-static bool is_phone(const struct calls *cs, const struct call_push *push, const char *bearer) {
+bool api_is_phone(const struct calls *cs, const struct call_push *push, const char *bearer) {
     char hash[SECRET_HASH_BYTES];
     const struct device *dev = devices_get(cs->d.devices, push->device->call->tenant, push->device->id);
     bool by_token = push->token_hash[0] && secret_eq(secret_hash(hash, bearer), push->token_hash);
@@ -58,15 +62,13 @@ static void take(struct calls *cs, const struct http_request *rq, const json_t *
         http_problem(cs->http, rq->id, 422, "bad-field", fe.field, "%s", fe.text.s);
         return;
     }
-    if (!*rq->bearer) {
-        http_problem(cs->http, rq->id, 401, "unauthorized", "authorization",
-                     "the device secret, or the attach token of the push, is needed as a bearer");
-        return;
-    }
     const struct call *c = calls_find(cs, NULL, r.call);
     struct call_push *push = find_push(c, r.push);
-    if (c && (!push || !is_phone(cs, push, rq->bearer))) {
-        refuse(cs->http, rq->id);
+    if (c && (!push || !api_is_phone(cs, push, rq->bearer))) {
+        if (api_phone_of_call(cs, c, rq->bearer)) /* no stranger */
+            no_push(cs->http, rq->id);
+        else
+            refuse(cs->http, rq->id);
         return;
     }
     struct pending *p = calloc(1, sizeof *p);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "gateway/devices.h"
 #include "gateway/ledger.h"
+#include "gateway/page.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -22,7 +23,7 @@ struct asking {
     struct http *http;
     http_id id;
     bool csv;
-    unsigned groups;
+    unsigned groups, limit;
 };
 
 static bool ask(struct asking **out, const struct api_reports *a, const struct http_request *r) {
@@ -253,26 +254,44 @@ static json_t *push_json(const struct push_row *p) {
 
 static void on_pushes(int err, const struct push_row *rows, size_t count, void *arg) {
     struct asking *k = arg;
-    json_t *list = json_array();
-    if (refused(k, err)) {
-        json_decref(list);
+    char cursor[PAGE_CURSOR_BYTES];
+    if (refused(k, err))
         return;
-    }
-    for (size_t i = 0; i < count; i++)
+    size_t page =
+        count < k->limit ? count : k->limit; /* one more was asked for, to see whether there is another page */
+    json_t *list = json_array(), *next = json_null();
+    for (size_t i = 0; i < page; i++)
         json_array_append_new(list, push_json(&rows[i]));
-    http_reply_json(k->http, k->id, 200, json_pack("{s:o}", "pushes", list), NULL, 0);
+    if (count > page)
+        next = json_string(page_cursor_write(cursor, rows[page - 1].queued_ms, rows[page - 1].id));
+    http_reply_json(k->http, k->id, 200, json_pack("{s:o,s:o}", "pushes", list, "next_cursor", next), NULL, 0);
     free(k);
 }
 
 static void get_pushes(const struct http_request *r, void *arg) {
     const struct api_reports *a = arg;
     uint64_t limit = PUSHES_LIMIT;
+    char text[PAGE_CURSOR_BYTES];
+    struct page_cursor cursor;
     struct asking *k;
-    if (!http_query_number(r, "limit", PUSHES_MAX, &limit)) {
-        http_problem(a->http, r->id, 400, "bad-field", "limit", "limit: 1 to %d is expected", PUSHES_MAX);
+    http_query_get(r, "cursor", text, sizeof text);
+    const char *bad = !http_query_number(r, "limit", PUSHES_MAX, &limit) ? "limit"
+                      : !page_cursor_read(&cursor, text)                 ? "cursor"
+                                                                         : NULL;
+    if (bad) {
+        http_problem(a->http, r->id, 400, "bad-field", bad, "%s is not usable: limit is 1 to %d, cursor as it came",
+                     bad, PUSHES_MAX);
         return;
     }
-    if (ask(&k, a, r) && store_push_list(a->store, r->tenant, r->params[0], (unsigned)limit, on_pushes, k) != 0)
+    if (!ask(&k, a, r))
+        return;
+    k->limit = (unsigned)limit;
+    const struct push_query q = {.tenant = r->tenant,
+                                 .device = r->params[0],
+                                 .before_ms = cursor.before_ms,
+                                 .before_id = cursor.before_id,
+                                 .limit = k->limit + 1};
+    if (store_push_list(a->store, &q, on_pushes, k) != 0)
         refused(k, E_NOMEM);
 }
 

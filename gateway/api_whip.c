@@ -95,18 +95,6 @@ static void delete_whip(const struct http_request *r, void *arg) {
         api_end_call(c, r->id, 200);
 }
 
-/* RFC 9110 13.1.1: one of the list, strongly compared. */
-static bool if_match_names(const char *if_match, const char *tag) {
-    while (*if_match) {
-        if_match += strspn(if_match, ", \t");
-        size_t n = strcspn(if_match, ", \t");
-        if (n == strlen(tag) && memcmp(if_match, tag, n) == 0)
-            return true;
-        if_match += n;
-    }
-    return false;
-}
-
 /* The form in quotes is how RFC 9725's example has it. */
 static bool if_match_any(const struct http_request *r) {
     return strcmp(r->if_match, "*") == 0 || strcmp(r->if_match, "\"*\"") == 0;
@@ -129,7 +117,7 @@ static int check_patch(const struct call *c, const struct http_request *r) {
                      "If-Match is needed: the ETag of the ICE session for candidates, * for an ICE restart");
         return E_STATE;
     }
-    if (!if_match_any(r) && !if_match_names(r->if_match, etag_of(etag, c->ice_session))) {
+    if (!if_match_any(r) && !http_etag_listed(r->if_match, etag_of(etag, c->ice_session), false)) {
         http_problem(h, r->id, 412, "precondition-failed", "if-match",
                      "this is not the present ICE session; its ETag came with the 201, or with the last restart's 200");
         return E_CONFLICT;

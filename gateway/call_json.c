@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/calls_priv.h"
 
+#include <string.h>
+
 static json_t *time_json(uint64_t wall_ms) {
     char at[CLOCK_RFC3339_BYTES];
     return wall_ms ? json_string(clock_rfc3339(at, wall_ms)) : json_null();
@@ -67,6 +69,20 @@ json_t *call_json(const struct call *c) {
                      time_json(c->expires_ms), "answered_at", time_json(c->answered_ms), "ended_at",
                      time_json(c->ended_ms), "devices", devices_json(c), "media", media_json(c), "data",
                      c->data ? json_deep_copy(c->data) : json_object());
+}
+
+json_t *call_json_for_phone(json_t *call, const char *device) {
+    json_t *list = json_object_get(call, "devices"), *own = json_array(), *d;
+    size_t i;
+    json_array_foreach(list, i, d) {
+        if (strcmp(json_string_value(json_object_get(d, "device")), device) == 0)
+            json_array_append(own, d);
+    }
+    json_object_set_new(call, "devices", own);
+    const char *with = json_string_value(json_object_get(json_object_get(call, "media"), "device"));
+    if (with && strcmp(with, device) != 0)
+        json_object_set_new(call, "media", json_null());
+    return call;
 }
 
 json_t *call_json_created(const struct call *c, const char *answer) {

@@ -202,8 +202,18 @@ void phone_hello(struct calls *cs, struct phone *p, const struct attach_msg *m) 
     }
     if (!identify(cs, p, m, &leg)) {
         p->whole = false;
+        if (http_unknown_from(cs->http, &p->peer)) {
+            phone_close(cs, p->ws, PHONE_CLOSE_TOO_MANY, "too_many", "too many unknown tokens came from this network");
+            return;
+        }
         phone_close(cs, p->ws, PHONE_CLOSE_UNAUTHORIZED, "unauthorized",
                     "device and secret, or device and the push's token, do not belong together");
+        return;
+    }
+    if (!http_phone_may(cs->http, p->whole ? m->secret : m->token)) {
+        p->whole = false;
+        phone_close(cs, p->ws, PHONE_CLOSE_TOO_MANY, "too_many",
+                    "this phone connects too often; try again in a second");
         return;
     }
     phone_recall(cs, p, 0);

@@ -205,12 +205,12 @@ static void on_binary(ws_id ws, const uint8_t *data, size_t len, void *arg) {
 static void on_open(ws_id ws, const struct addr *peer, void *arg) {
     struct calls *cs = arg;
     struct phone *p = calloc(1, sizeof *p);
-    (void)peer;
     if (!p) {
         ws_close(cs->http, ws, 1013, "out of memory");
         return;
     }
     p->ws = ws;
+    p->peer = *peer;
     p->opened_ms = clock_mono_ms();
     HASH_ADD(hh, cs->phones, ws, sizeof p->ws, p);
 }

@@ -19,6 +19,7 @@
  *   call_json.c     the resource documents
  *   api_create.c    a new call over HTTP, up to its 201
  *   api_calls.c     REST: calls
+ *   api_calls_phone.c  REST: a call, for the phone that it rang
  *   api_whip.c      WHIP: calls
  *   api_receipts.c  REST: receipts
  */
@@ -169,12 +170,14 @@ enum {
     PHONE_CLOSE_REVOKED = 4403,
     PHONE_CLOSE_NO_HELLO = 4408,
     PHONE_CLOSE_REPLACED = 4409,
-    PHONE_CLOSE_CALL_OVER = 4410
+    PHONE_CLOSE_CALL_OVER = 4410,
+    PHONE_CLOSE_TOO_MANY = 4429
 };
 
 /* A phone's connection. */
 struct phone {
     ws_id ws;
+    struct addr peer;
     bool hello, whole; /* whole: by device secret, good for all calls of the device; else for `call` alone */
     char tenant[DEVICE_TENANT_BYTES], device[DEVICE_ID_BYTES];
     char key[DEVICE_KEY_BYTES];
@@ -309,6 +312,8 @@ struct receipt_owner {
 };
 void calls_late_receipt(struct calls *cs, const struct receipt *r, const struct receipt_owner *o, store_done_cb cb,
                         void *arg);
+/* Is it the hash of the row's device's secret, or of its attach token? */
+bool calls_row_is_of(const struct calls *cs, const struct push_row *row, const char *bearer_hash);
 void call_ledger_tick(struct call *c, uint64_t wall_ms);
 bool call_ledger_open(const struct call *c);
 
@@ -457,6 +462,8 @@ void idempotency_free(struct calls *cs);
 /* call_json.c */
 json_t *call_json(const struct call *c);
 json_t *call_json_created(const struct call *c, const char *answer);
+/* What a phone may see of a call's document: its own leg, and no other device's name. call is changed and returned. */
+json_t *call_json_for_phone(json_t *call, const char *device);
 
 /* api_create.c */
 /* How the caller is told of its new call. */
@@ -471,10 +478,19 @@ void api_create(struct calls *cs, const struct http_request *r, const struct cal
 /* api_calls.c */
 /* End the call as DELETE does; the reply has this status, and comes when the end is stored. */
 void api_end_call(struct call *c, http_id id, int status);
+/* 404: no such call, or it is not for whoever asks. */
+void api_no_call(struct calls *cs, http_id id);
 /* The worker's figures are here: reply to the GETs that waited for them. */
 void api_calls_stats_known(struct call *c);
 
 /* api_receipts.c */
 void api_receipt_post(const struct http_request *r, void *arg);
+/* Is the bearer the device's secret, or the attach token of this very push? */
+bool api_is_phone(const struct calls *cs, const struct call_push *push, const char *bearer);
+
+/* api_calls_phone.c */
+/* The phone of this call whose device secret, or attach token of a push of this call, the bearer is; NULL: none's. */
+const struct call_device *api_phone_of_call(const struct calls *cs, const struct call *c, const char *bearer);
+void api_call_for_phone(struct calls *cs, const struct http_request *r);
 
 #endif

@@ -7,8 +7,7 @@
 #include <string.h>
 #include <utlist.h>
 
-#define ATTACH_TOKEN_PREFIX "wa"
-#define PRIORITY_IMMEDIATE  10
+#define PRIORITY_IMMEDIATE 10
 
 static const char *const state_names[] = {"none", "queued", "accepted", "rejected", "failed", "expired", "withdrawn"};
 
@@ -215,7 +214,7 @@ static int make_payload(char **payload, size_t *len, struct call *c, struct call
         .sent_at_ms = p->ledger.queued_ms,
         .expires_at_ms = c->expires_ms,
         .attach = calls_attach_url(c->owner, url),
-        .token = secret_token_new(token, ATTACH_TOKEN_PREFIX),
+        .token = secret_token_new(token, SECRET_ATTACH_PREFIX),
         .data = c->data,
     };
     char *sealed = NULL;

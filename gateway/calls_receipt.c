@@ -147,12 +147,16 @@ static void late_end(struct late_receipt *l, int err) {
     calls_close_when_stored(cs);
 }
 
+bool calls_row_is_of(const struct calls *cs, const struct push_row *row, const char *bearer_hash) {
+    const struct device *dev = devices_get(cs->d.devices, row->tenant, row->device);
+    return (row->token_hash[0] && secret_eq(bearer_hash, row->token_hash)) ||
+           (dev && secret_eq(bearer_hash, dev->secret_hash));
+}
+
 static bool late_owns(const struct late_receipt *l, const struct push_row *row) {
-    const struct device *dev = devices_get(l->calls->d.devices, row->tenant, row->device);
     if (!l->bearer_hash[0])
         return strcmp(l->tenant, row->tenant) == 0 && strcmp(l->device, row->device) == 0;
-    return (row->token_hash[0] && secret_eq(l->bearer_hash, row->token_hash)) ||
-           (dev && secret_eq(l->bearer_hash, dev->secret_hash));
+    return calls_row_is_of(l->calls, row, l->bearer_hash);
 }
 
 static void on_late_written(int err, void *arg) {

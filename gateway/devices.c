@@ -372,14 +372,22 @@ static int by_id(const void *a, const void *b) {
     return strcmp((*(const struct device *const *)a)->id, (*(const struct device *const *)b)->id);
 }
 
-size_t devices_list(const struct devices *d, const char *tenant, const char *after, const struct device **out,
-                    size_t max) {
+static bool is_or_any(const char *wanted, const char *value) {
+    return !wanted || !*wanted || strcmp(wanted, value) == 0;
+}
+
+static bool is_asked_for(const struct device *dev, const struct device_query *q) {
+    return strcmp(dev->tenant, q->tenant) == 0 && strcmp(dev->id, q->after) > 0 && is_or_any(q->user, dev->user) &&
+           is_or_any(q->app, dev->app) && (q->health < 0 || (int)device_health(dev) == q->health);
+}
+
+size_t devices_list(const struct devices *d, const struct device_query *q, const struct device **out, size_t max) {
     size_t count = HASH_COUNT(d->entries), n = 0;
     const struct device **all = calloc(count + 1, sizeof *all);
     if (!all)
         return 0;
     for (const struct entry *e = d->entries; e; e = e->hh.next)
-        if (!e->gone && strcmp(e->dev.tenant, tenant) == 0 && strcmp(e->dev.id, after) > 0)
+        if (!e->gone && is_asked_for(&e->dev, q))
             all[n++] = &e->dev;
     qsort(all, n, sizeof *all, by_id);
     n = n < max ? n : max;

@@ -26,8 +26,13 @@ int devices_put(struct devices *d, const struct device *dev, store_done_cb cb, v
 void devices_learn(struct devices *d, const struct device *dev);
 /* Returns 0, E_NOTFOUND, E_NOMEM; cb as above. */
 int devices_delete(struct devices *d, const char *tenant, const char *id, store_done_cb cb, void *arg);
-/* The devices of a tenant in the order of their ids, those after `after` ("": from the first), at most max. */
-size_t devices_list(const struct devices *d, const char *tenant, const char *after, const struct device **out,
-                    size_t max);
+/* Which devices of a tenant. */
+struct device_query {
+    const char *tenant, *user, *app; /* user, app NULL or "": any */
+    int health;                      /* enum device_health; -1: any */
+    const char *after;               /* in the order of their ids; "": from the first */
+};
+/* In the order of their ids, at most max. Returns how many. */
+size_t devices_list(const struct devices *d, const struct device_query *q, const struct device **out, size_t max);
 
 #endif

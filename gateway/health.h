@@ -13,7 +13,7 @@
 #define HEALTH_ROWS_MAX     CONFIG_LEDGER_ROWS
 #define HEALTH_REASON_BYTES 256
 
-enum device_health { DEVICE_OK, DEVICE_SUSPECT, DEVICE_BLOCKED, DEVICE_INVALID };
+enum device_health { DEVICE_OK, DEVICE_SUSPECT, DEVICE_BLOCKED, DEVICE_INVALID, DEVICE_HEALTHS };
 
 /* Stored: the order is kept. */
 enum health_cause {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "gateway/http.h"
+#include "gateway/http_priv.h"
 
 #include "base/bytes.h"
 #include "base/secret.h"
-#include "gateway/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,13 +10,6 @@
 #include <string.h>
 
 #define PROBLEM_BASE "urn:wakegate:problem:"
-
-struct http {
-    struct httpd *httpd;
-    struct http_config cfg;
-    void (*done)(void *arg);
-    void *done_arg;
-};
 
 static const char *status_title(int status) {
     static const struct {
@@ -59,12 +51,17 @@ static void count_reply(struct http *h, int status) {
 void http_reply(struct http *h, http_id id, int status, const char *content_type, const void *body, size_t len,
                 const struct http_header *more, size_t more_count) {
     struct http_header headers[HTTPD_HEADERS_MAX];
+    const char *allow = NULL;
     size_t n = ALWAYS;
     memcpy(headers, always, sizeof always);
     if (status == 401)
         headers[n++] = (struct http_header){"www-authenticate", "Bearer"};
-    for (size_t i = 0; i < more_count && n < HTTPD_HEADERS_MAX; i++)
+    for (size_t i = 0; i < more_count && n < HTTPD_HEADERS_MAX - HTTP_CORS_HEADERS_MAX; i++) {
         headers[n++] = more[i];
+        if (strcmp(more[i].name, "allow") == 0)
+            allow = more[i].value;
+    }
+    n += http_cors_headers(h, id, allow, headers + n);
     count_reply(h, status);
     httpd_reply(h->httpd, id, status, len ? content_type : NULL, body, len, headers, n);
 }
@@ -78,13 +75,7 @@ void http_reply_json(struct http *h, http_id id, int status, json_t *body, const
     json_decref(body);
 }
 
-/* header: one more of the reply's, or NULL. */
-struct problem {
-    const char *type, *field, *detail;
-    const struct http_header *header;
-};
-
-static void reply_problem(struct http *h, http_id id, int status, const struct problem *p) {
+void http_reply_problem(struct http *h, http_id id, int status, const struct problem *p) {
     char uri[128];
     snprintf(uri, sizeof uri, PROBLEM_BASE "%s", p->type);
     json_t *o = json_pack("{s:s,s:s,s:i}", "type", uri, "title", status_title(status), "status", status);
@@ -105,14 +96,14 @@ void http_problem(struct http *h, http_id id, int status, const char *type, cons
     va_start(ap, fmt);
     vsnprintf(detail, sizeof detail, fmt, ap);
     va_end(ap);
-    reply_problem(h, id, status, &(struct problem){type, field, detail, NULL});
+    http_reply_problem(h, id, status, &(struct problem){type, field, detail, NULL});
 }
 
 void http_problem_media_type(struct http *h, http_id id, const char *header, const char *expected) {
     char detail[ERR_TEXT_BYTES];
     struct http_header accept = {header, expected};
     snprintf(detail, sizeof detail, "%s is expected", expected);
-    reply_problem(h, id, 415, &(struct problem){"unsupported-media-type", "content-type", detail, &accept});
+    http_reply_problem(h, id, 415, &(struct problem){"unsupported-media-type", "content-type", detail, &accept});
 }
 
 bool http_content_is(const struct http_request *r, const char *media_type) {
@@ -123,32 +114,11 @@ bool http_content_is(const struct http_request *r, const char *media_type) {
     return *rest == 0 || *rest == ';';
 }
 
-json_t *http_json_body(struct http *h, const struct http_request *r) {
-    json_error_t why;
-    struct buf mended = {0};
-    if (strncasecmp(r->content_type, "application/json", 16) != 0) {
-        http_problem(h, r->id, 415, "unsupported-media-type", "content-type", "application/json is expected");
-        return NULL;
-    }
-    json_t *o = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES, &why);
-    if (!o) { /* a caller's name in broken UTF-8 is no reason not to ring */
-        text_mend_json(&mended, r->body, r->body_len);
-        o = json_loadb(mended.p ? mended.p : "", mended.len, JSON_REJECT_DUPLICATES, &why);
-        buf_wipe(&mended);
-    }
-    if (json_is_object(o))
-        return o;
-    if (o)
-        http_problem(h, r->id, 400, "bad-json", NULL, "the body is not a JSON object");
-    else
-        http_problem(h, r->id, 400, "bad-json", NULL, "the body is not JSON: line %d, column %d: %s", why.line,
-                     why.column, why.text);
-    json_decref(o);
-    return NULL;
-}
-
 int http_stream(struct http *h, http_id id, const char *content_type, const struct httpd_stream_ops *ops, void *arg) {
-    int err = httpd_stream(h->httpd, id, content_type, always, ALWAYS, ops, arg);
+    struct http_header headers[ALWAYS + HTTP_CORS_HEADERS_MAX];
+    memcpy(headers, always, sizeof always);
+    size_t n = ALWAYS + http_cors_headers(h, id, NULL, headers + ALWAYS);
+    int err = httpd_stream(h->httpd, id, content_type, headers, n, ops, arg);
     if (err == 0)
         count_reply(h, 200);
     return err;
@@ -218,52 +188,6 @@ static bool pattern_matches(const char *pattern, const char *path, char params[H
     return *pattern == 0 && *path == 0;
 }
 
-/* The tokens' hashes are all compared, so that the time tells nothing about which one was nearly right. */
-static const struct config_token *find_token(const struct config *c, const char *bearer) {
-    char hash[SECRET_HASH_BYTES];
-    const struct config_token *found = NULL;
-    secret_hash(hash, bearer);
-    for (unsigned i = 0; i < c->auth.tokens_count; i++)
-        if (secret_eq(hash, c->auth.tokens[i].sha256))
-            found = &c->auth.tokens[i];
-    return found;
-}
-
-static bool authenticate(struct http *h, const struct http_route *route, struct http_request *r) {
-    const char *header = r->raw->authorization;
-    r->bearer = strncasecmp(header, "bearer ", 7) == 0 ? header + 7 + strspn(header + 7, " ") : "";
-    if (route->auth == HTTP_AUTH_NONE)
-        return true;
-    if (!*r->bearer) {
-        http_problem(h, r->id, 401, "unauthorized", "authorization", "Authorization: Bearer TOKEN is needed");
-        return false;
-    }
-    const struct config_token *t = find_token(h->cfg.config, r->bearer);
-    if (t) {
-        r->tenant = t->tenant;
-        r->principal = t->name;
-        r->scopes = t->scopes;
-    }
-    if (route->auth == HTTP_AUTH_BEARER)
-        return true;
-    if (!t) {
-        http_problem(h, r->id, 401, "unauthorized", "authorization",
-                     "this token is not known; `wakegate token new` makes one");
-        return false;
-    }
-    if (!(t->scopes & route->scope)) {
-        char scopes[32] = "";
-        for (unsigned bit = 1; bit <= route->scope; bit <<= 1)
-            if (route->scope & bit)
-                snprintf(scopes + strlen(scopes), sizeof scopes - strlen(scopes), "%s%s", *scopes ? " or " : "",
-                         config_scope_name(bit));
-        http_problem(h, r->id, 403, "forbidden", "authorization",
-                     "the token \"%s\" does not have the scope %s, which this needs", t->name, scopes);
-        return false;
-    }
-    return true;
-}
-
 static void no_route(struct http *h, const struct http_request *r, const char *allow) {
     if (!*allow) {
         http_problem(h, r->id, 404, "not-found", NULL, "no such resource: %.128s", r->path);
@@ -275,7 +199,7 @@ static void no_route(struct http *h, const struct http_request *r, const char *a
     if (strcmp(r->method, "OPTIONS") == 0)
         http_reply(h, r->id, 204, NULL, NULL, 0, &header, 1);
     else
-        reply_problem(h, r->id, 405, &(struct problem){"method-not-allowed", NULL, detail, &header});
+        http_reply_problem(h, r->id, 405, &(struct problem){"method-not-allowed", NULL, detail, &header});
 }
 
 static void on_request(const struct httpd_request *raw, void *arg) {
@@ -292,6 +216,7 @@ static void on_request(const struct httpd_request *raw, void *arg) {
         .accept = raw->accept,
         .idempotency_key = raw->idempotency_key,
         .if_match = raw->if_match,
+        .if_none_match = raw->if_none_match,
         .last_event_id = raw->last_event_id,
         .bearer = "",
         .tenant = "",
@@ -310,7 +235,7 @@ static void on_request(const struct httpd_request *raw, void *arg) {
                          route->method);
                 continue;
             }
-            if (authenticate(h, route, &r))
+            if (http_authenticate(h, route, &r))
                 route->fn(&r, h->cfg.apis[a].arg);
             return;
         }
@@ -351,6 +276,7 @@ int http_start(struct http **hp, const struct http_config *cfg, struct err_text 
     if (!h)
         return err_say(et, E_NOMEM, "out of memory");
     h->cfg = *cfg;
+    int err = http_auth_start(h);
     struct httpd_config hc = {
         .loop = cfg->loop,
         .listen = l->api,
@@ -368,8 +294,12 @@ int http_start(struct http **hp, const struct http_config *cfg, struct err_text 
         .ws = {on_ws_open, on_ws_text, on_ws_binary, on_ws_closed},
         .arg = h,
     };
-    int err = httpd_start(&h->httpd, &hc, &why);
+    if (err == 0)
+        err = httpd_start(&h->httpd, &hc, &why);
+    else
+        err_say(&why, err, "out of memory");
     if (err != 0) {
+        http_auth_end(h);
         free(h);
         return err_say(et, err, "listen.api: %s", why.s);
     }
@@ -381,6 +311,7 @@ static void on_closed(void *arg) {
     struct http *h = arg;
     void (*done)(void *) = h->done;
     void *done_arg = h->done_arg;
+    http_auth_end(h);
     free(h);
     done(done_arg);
 }

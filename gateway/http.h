@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #define HTTP_BODY_MAX_BYTES  131072 /* an SDP offer of SDP_MAX_BYTES, JSON-escaped, fits */
+#define HTTP_JSON_DEPTH_MAX  32     /* nothing of ours is deeper than 4; the rest is for a call's data */
 #define HTTP_PARAMS_MAX      2      /* {placeholders} of a route's pattern */
 #define HTTP_PARAM_BYTES     256
 #define WS_MESSAGE_MAX_BYTES 131072
@@ -21,9 +22,10 @@
 struct http;
 
 enum http_auth {
-    HTTP_AUTH_NONE,  /* public */
-    HTTP_AUTH_TOKEN, /* an API token with the route's scope; tenant and name are set */
-    HTTP_AUTH_BEARER /* any bearer string, judged by the handler (device secrets, attach tokens, API tokens) */
+    HTTP_AUTH_NONE,   /* public */
+    HTTP_AUTH_TOKEN,  /* an API token with the route's scope; tenant and name are set */
+    HTTP_AUTH_BEARER, /* any bearer string, judged by the handler (device secrets, attach tokens, API tokens) */
+    HTTP_AUTH_EITHER /* an API token with the route's scope, or a phone's bearer, judged by the handler (scopes is 0) */
 };
 
 struct http_request {
@@ -32,9 +34,10 @@ struct http_request {
     const char *params[HTTP_PARAMS_MAX]; /* decoded, in the order of the pattern */
     const char *body;                    /* NUL behind the last byte */
     size_t body_len;
-    const char *content_type, *accept, *idempotency_key, *if_match, *last_event_id; /* "" when absent */
-    const char *bearer;                                                             /* "" when absent */
-    const char *tenant;                                                             /* of the API token; "" otherwise */
+    /* "" when absent: */
+    const char *content_type, *accept, *idempotency_key, *if_match, *if_none_match, *last_event_id;
+    const char *bearer;              /* "" when absent */
+    const char *tenant;              /* of the API token; "" otherwise */
     const char *principal;           /* the API token's name; "" otherwise */
     unsigned scopes;                 /* of the API token */
     uint64_t received_us;            /* monotonic: when the request's head was read */
@@ -89,6 +92,27 @@ void http_problem(struct http *h, http_id id, int status, const char *type, cons
 
 /* 415 with the media type that is expected, in `header` (accept-post, accept-patch) too. */
 void http_problem_media_type(struct http *h, http_id id, const char *header, const char *expected);
+/* Budgets (config: auth.rate, phone_rate, unknown_rate). API tokens, and the bearers of HTTP_AUTH_BEARER and EITHER,
+ * are counted before the handler runs. A handler that finds a bearer to be nobody's says so here: true, the network has
+ * presented too many, and it was replied to with 429. */
+bool http_unknown_bearer(struct http *h, http_id id);
+/* The same for a WebSocket's peer, without a reply. */
+bool http_unknown_from(struct http *h, const struct addr *peer);
+/* One thing more for a phone; false: it has asked for too many. */
+bool http_phone_may(struct http *h, const char *bearer);
+
+/* Entity tags and preconditions (RFC 9110 8.8.3, 13). */
+#define HTTP_ETAG_BYTES 35 /* 32 hex digits, quotes, the NUL */
+/* A strong tag of a text. Returns out. */
+char *http_etag(char out[static HTTP_ETAG_BYTES], const char *text);
+/* Is the tag in the list of If-Match or If-None-Match? "*" is not looked at. weak: W/ counts as nothing (13.1.2). */
+bool http_etag_listed(const char *list, const char *tag, bool weak);
+/* If-Match and If-None-Match of a request that changes something. tag: of what there is, NULL: there is nothing.
+ * Returns 0, or E_CONFLICT: it was replied to with 412. */
+int http_preconditions(struct http *h, const struct http_request *r, const char *tag);
+/* 200 with an ETag of the body, or 304 by If-None-Match. body is stolen. */
+void http_reply_tagged(struct http *h, http_id id, json_t *body);
+
 /* A reply without an end (httpd_stream), with the headers of every reply. Returns as httpd_stream. */
 int http_stream(struct http *h, http_id id, const char *content_type, const struct httpd_stream_ops *ops, void *arg);
 void http_stream_wake(struct http *h, http_id id);
@@ -99,7 +123,8 @@ void http_stream_cut(struct http *h, http_id id);
 /* The body's media type is this one, parameters aside. */
 bool http_content_is(const struct http_request *r, const char *media_type);
 
-/* The body as a JSON object (json_decref it); broken UTF-8 in it is mended. NULL: it was replied to with 400 or 415. */
+/* The body as a JSON object (json_decref it), at most HTTP_JSON_DEPTH_MAX levels deep, no key twice. Broken UTF-8 in
+ * strings, \u0000 and halves of surrogate pairs are mended. NULL: it was replied to with 400 or 415. */
 json_t *http_json_body(struct http *h, const struct http_request *r);
 
 /* Queue one message. Returns 0, E_NOTFOUND for a stale id, E_FULL (the connection is then closed). */

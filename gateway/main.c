@@ -149,7 +149,7 @@ static int cmd_token(const struct options *o) {
         }
         buf_addf(&scopes, "%s%s", i ? ", " : "", o->scopes[i]);
     }
-    secret_token_new(token, "wg");
+    secret_token_new(token, SECRET_API_PREFIX);
     printf("token (shown once):  %s\n", token);
     printf("line for auth.tokens: - {name: %s, sha256: \"%s\", scopes: [%s], tenant: %s}\n",
            o->name ? o->name : "call-server", secret_hash(hash, token), scopes.len ? scopes.p : "calls, devices",

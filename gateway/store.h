@@ -93,9 +93,16 @@ int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb
 /* The same, in the transaction of the next write: that of the call which the push is made for. */
 int store_push_plan(struct store *s, const struct push_row *row);
 typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t count, void *arg);
-/* device NULL: of all; newest first; limit 1..1000. */
-int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,
-                    void *arg);
+struct push_query {
+    const char *tenant, *device; /* device NULL: of all */
+    uint64_t before_ms;          /* queued before this, 0: from the newest; with before_id the list's cursor */
+    const char *before_id;
+    unsigned limit; /* rows, at least 1 */
+};
+/* Newest first. */
+int store_push_list(struct store *s, const struct push_query *q, store_pushes_cb cb, void *arg);
+/* All pushes of a call, in no order. */
+int store_push_of_call(struct store *s, const char *call, store_pushes_cb cb, void *arg);
 
 /* One push, or count 0. */
 int store_push_get(struct store *s, const char *id, store_pushes_cb cb, void *arg);

@@ -262,15 +262,24 @@ static struct store_request *pushes_request(store_pushes_cb cb, void *arg) {
     return r;
 }
 
-int store_push_list(struct store *s, const char *tenant, const char *device, unsigned limit, store_pushes_cb cb,
-                    void *arg) {
+int store_push_list(struct store *s, const struct push_query *q, store_pushes_cb cb, void *arg) {
     struct store_request *r = pushes_request(cb, arg);
     if (!r)
         return E_NOMEM;
     struct store_op *op = store_add_op(r, STORE_PUSH_LIST);
-    store_add_text(op, tenant);
-    store_add_text(op, device);
-    store_add_int(op, limit);
+    store_add_text(op, q->tenant);
+    store_add_text(op, q->device);
+    store_add_int(op, (int64_t)q->before_ms);
+    store_add_text(op, q->before_id);
+    store_add_int(op, q->limit);
+    return store_submit(s, r);
+}
+
+int store_push_of_call(struct store *s, const char *call, store_pushes_cb cb, void *arg) {
+    struct store_request *r = pushes_request(cb, arg);
+    if (!r)
+        return E_NOMEM;
+    store_add_text(store_add_op(r, STORE_PUSH_OF_CALL), call);
     return store_submit(s, r);
 }
 

@@ -93,8 +93,11 @@ static const char *const sql[STORE_STATEMENTS] = {
                         " ORDER BY created_ms DESC, id DESC LIMIT ?6",
     [STORE_CALLS_LIVE] = "SELECT * FROM calls WHERE state <> 'ended' ORDER BY created_ms",
     [STORE_PUSH_PUT] = "INSERT OR REPLACE INTO pushes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-    [STORE_PUSH_LIST] =
-        "SELECT * FROM pushes WHERE tenant = ?1 AND (?2 = '' OR device = ?2) ORDER BY queued_ms DESC LIMIT ?3",
+    /* ?2: "" is any; ?3, ?4: the cursor, 0 is from the newest */
+    [STORE_PUSH_LIST] = "SELECT * FROM pushes WHERE tenant = ?1 AND (?2 = '' OR device = ?2)"
+                        " AND (?3 = 0 OR queued_ms < ?3 OR (queued_ms = ?3 AND id < ?4))"
+                        " ORDER BY queued_ms DESC, id DESC LIMIT ?5",
+    [STORE_PUSH_OF_CALL] = "SELECT * FROM pushes WHERE call = ?",
     [STORE_PUSH_GET] = "SELECT * FROM pushes WHERE id = ?",
     [STORE_PUSHES_RECENT] = "SELECT * FROM pushes WHERE tenant = ?1 AND device = ?2 AND queued_ms >= ?3"
                             " AND predicted_why <> 'alert' ORDER BY queued_ms DESC LIMIT ?4",

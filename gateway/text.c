@@ -94,6 +94,22 @@ void text_mend_json(struct buf *out, const char *in, size_t len) {
     }
 }
 
+size_t text_json_depth(const char *p, size_t len) {
+    size_t depth = 0, most = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < len; i++) {
+        if (quoted && p[i] == '\\')
+            i++;
+        else if (p[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (p[i] == '{' || p[i] == '['))
+            most = ++depth > most ? depth : most;
+        else if (!quoted && (p[i] == '}' || p[i] == ']') && depth > 0)
+            depth--;
+    }
+    return most;
+}
+
 void text_json_string(struct buf *out, const char *s) {
     buf_adds(out, "\"");
     for (; *s; s++) {

@@ -15,6 +15,10 @@ size_t text_clean(char *out, size_t cap, const char *in, size_t len);
  * pairs become U+FFFD. Everything else stays. */
 void text_mend_json(struct buf *out, const char *in, size_t len);
 
+/* How deep arrays and objects go in a JSON text, 0: there are none. Of what is no JSON, at least as deep as a parser
+ * goes before it sees that. */
+size_t text_json_depth(const char *p, size_t len);
+
 /* s as a JSON string with its quotes; s must be valid UTF-8. */
 void text_json_string(struct buf *out, const char *s);
 

@@ -32,6 +32,21 @@ static void clean(const char *in, size_t len, size_t cap) {
     free(out);
 }
 
+static size_t depth_of(const json_t *v) {
+    size_t most = 0, n, i;
+    const char *key;
+    json_t *inside;
+    json_array_foreach(v, i, inside) {
+        n = depth_of(inside);
+        most = n > most ? n : most;
+    }
+    json_object_foreach((json_t *)(uintptr_t)v, key, inside) {
+        n = depth_of(inside);
+        most = n > most ? n : most;
+    }
+    return json_is_array(v) || json_is_object(v) ? most + 1 : most;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *in = (const char *)data;
     struct buf mended = {0}, again = {0};
@@ -41,7 +56,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     text_mend_json(&mended, in, size);
     check(utf8_valid(mended.p ? mended.p : "", mended.len));
     /* What a strict parser takes already stays as it is. */
-    json_t *j = json_loadb(in, size, JSON_DECODE_ANY, NULL);
+    json_t *j = json_loadb(in, size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    if (j)
+        check(text_json_depth(in, size) == depth_of(j));
     if (j)
         check(mended.len == size && memcmp(mended.p, in, size) == 0);
     json_decref(j);

@@ -224,7 +224,7 @@ class Calls(StackTest):
         s = self.stack
         self.problem(s.post("/v1/calls", b'{"callee":'), 400, "bad-json")
         self.problem(s.post("/v1/calls", b'[]'), 400, "bad-json")
-        self.problem(s.post("/v1/calls", b'{"callee":"a","callee":"b"}'), 400, "bad-json")
+        self.problem(s.post("/v1/calls", b'{"callee":"a","callee":"b"}'), 400, "bad-json", "callee")
         self.problem(s.post("/v1/calls", b"[" * 100000), 400, "bad-json")
         self.problem(s.post("/v1/calls", b"callee=x", headers={"Content-Type": "text/plain"}), 415,
                      "unsupported-media-type", "content-type")

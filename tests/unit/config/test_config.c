@@ -9,6 +9,13 @@ static void what_the_file_does_not_say_has_its_default(void **state) {
     assert_null(c->listen.tls);
     assert_false(c->listen.behind_proxy);
     assert_int_equal(c->listen.drain_s, 60);
+    assert_int_equal(c->listen.cors_origins_count, 0);
+    assert_int_equal(c->auth.rate->per_s, 5000);
+    assert_int_equal(c->auth.rate->burst, 10000);
+    assert_int_equal(c->auth.phone_rate->per_s, 20);
+    assert_int_equal(c->auth.phone_rate->burst, 100);
+    assert_int_equal(c->auth.unknown_rate->per_s, 1);
+    assert_int_equal(c->auth.unknown_rate->burst, 60);
     assert_string_equal(c->listen.public_url, "");
     assert_string_equal(c->media.address, "0.0.0.0");
     assert_int_equal(c->media.port, 10000);
@@ -68,7 +75,8 @@ static void handoffs_are_tried_from_the_fastest_when_none_is_named(void **state)
 
 static void what_the_file_says_is_taken(void **state) {
     struct config *c = loaded(
-        "listen: {api: \"0.0.0.0:9000\", behind_proxy: true, public_url: \"https://calls.example\", drain_s: 5}\n"
+        "listen: {api: \"0.0.0.0:9000\", behind_proxy: true, public_url: \"https://calls.example\", drain_s: 5,\n"
+        "  cors_origins: [\"https://console.example\", \"http://[::1]:3000\"]}\n"
         "media: {address: \"::\", port: 20000, workers: 2, calls_max: 7, announce: [192.0.2.1], hold_ms: 0,\n"
         "  inactivity_s: 5, rotate_identity_s: 60, certificate_file: c.pem, key_file: key.p8,\n"
         "  srtp_profiles: [AES_CM_128_HMAC_SHA1_80, AEAD_AES_256_GCM],\n"
@@ -77,8 +85,11 @@ static void what_the_file_says_is_taken(void **state) {
         "log: {level: debug, format: json}\n"
         "user: nobody\n"
         "auth:\n"
+        "  rate: {per_s: 10}\n"
+        "  phone_rate: {per_s: 0}\n"
+        "  unknown_rate: {per_s: 2, burst: 3}\n"
         "  tokens:\n"
-        "    - {name: t, sha256: " SHA256_OF_A_TOKEN ", scopes: [calls, admin]}\n"
+        "    - {name: t, sha256: " SHA256_OF_A_TOKEN ", scopes: [calls, admin], rate: {per_s: 7}}\n"
         "webhooks:\n"
         "  - {url: \"https://hooks.example\", secret_file: key.p8, events: [call.ended], name: h,\n"
         "     tenant: t, ca_file: ca.pem, allow_private: true, retry_s: [1, 2]}\n" APPS "    environment: sandbox\n"
@@ -109,6 +120,15 @@ static void what_the_file_says_is_taken(void **state) {
     assert_int_equal(c->media.announce_count, 1);
     assert_int_equal(c->auth.tokens[0].scopes, CONFIG_SCOPE_CALLS | CONFIG_SCOPE_ADMIN);
     assert_string_equal(c->auth.tokens[0].tenant, "default");
+    assert_int_equal(c->auth.tokens[0].rate->per_s, 7);
+    assert_int_equal(c->auth.tokens[0].rate->burst, 14);
+    assert_int_equal(c->auth.rate->per_s, 10);
+    assert_int_equal(c->auth.rate->burst, 20);
+    assert_int_equal(c->auth.phone_rate->per_s, 0); /* not the default: no limit */
+    assert_int_equal(c->auth.unknown_rate->per_s, 2);
+    assert_int_equal(c->auth.unknown_rate->burst, 3);
+    assert_int_equal(c->listen.cors_origins_count, 2);
+    assert_string_equal(c->listen.cors_origins[1], "http://[::1]:3000");
     assert_string_equal(c->webhooks[0].name, "h");
     assert_string_equal(c->webhooks[0].secret_file, key_file);
     assert_string_equal(c->webhooks[0].tenant, "t");

@@ -41,6 +41,11 @@ static void values_out_of_range_are_said(void **state) {
     } rows[] = {
         {"listen: {api: here}\n", "listen.api: \"here\" is not an address and a port"},
         {"listen: {public_url: ftp://x}\n", "listen.public_url: \"ftp://x\" does not begin with https://"},
+        {"listen: {cors_origins: [\"*\"]}\n", "listen.cors_origins[0]: \"*\" is not an origin as browsers write it"},
+        {"listen: {cors_origins: [\"https://a.example\", \"https://a.example/\"]}\n",
+         "listen.cors_origins[1]: \"https://a.example/\" is not an origin"},
+        {"listen: {cors_origins: [\"https://A.example\"]}\n", "listen.cors_origins[0]: \"https://A.example\" is not"},
+        {"listen: {cors_origins: [\"null\"]}\n", "listen.cors_origins[0]: \"null\" is not an origin"},
         {"media: {address: localhost}\n", "media.address: \"localhost\" is not an IP address"},
         {"media: {workers: 65}\n", "media.workers: 65; 1 to 64"},
         {"media: {port: 65535, workers: 2}\n", "media.port: 65535 and one port for each of 2 workers pass 65535"},
@@ -69,6 +74,19 @@ static void tokens_are_hashes_with_a_scope(void **state) {
                    "auth.tokens[0].sha256: not the SHA-256 of a token");
     assert_refused("auth:\n  tokens:\n    - {name: t, sha256: " SHA256_OF_A_TOKEN ", scopes: []}\n" APPS ROUTES, 3,
                    "auth.tokens[0].scopes: a token without a scope");
+}
+
+static void rates_are_bounded(void **state) {
+    (void)state;
+    assert_refused("auth:\n  rate: {per_s: 100001}\n  tokens: []\n" APPS ROUTES, 2,
+                   "auth.rate: per_s: 100001, burst: 200002; at most 100000 and 1000000; per_s: 0 is no limit");
+    assert_refused("auth:\n  phone_rate: {burst: 5}\n  tokens: []\n" APPS ROUTES, 2,
+                   "auth.phone_rate.per_s: this key is required");
+    assert_refused("auth:\n  unknown_rate: {per_s: 1, burst: 1000001}\n  tokens: []\n" APPS ROUTES, 2,
+                   "auth.unknown_rate: per_s: 1, burst: 1000001; at most");
+    assert_refused("auth:\n  tokens:\n    - {name: t, sha256: " SHA256_OF_A_TOKEN
+                   ", scopes: [calls], rate: {per_s: 100001}}\n" APPS ROUTES,
+                   3, "auth.tokens[0].rate: per_s: 100001");
 }
 
 static void apps_are_checked(void **state) {
@@ -199,6 +217,7 @@ int main(void) {
         cmocka_unit_test(a_tls_key_that_others_can_read_is_refused),
         cmocka_unit_test(values_out_of_range_are_said),
         cmocka_unit_test(tokens_are_hashes_with_a_scope),
+        cmocka_unit_test(rates_are_bounded),
         cmocka_unit_test(apps_are_checked),
         cmocka_unit_test(a_certificate_takes_the_place_of_the_key),
         cmocka_unit_test(an_app_may_have_both_environments),

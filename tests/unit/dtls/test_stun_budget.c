@@ -10,16 +10,16 @@
 
 #define T0 1000000ULL /* any time */
 
-static struct stun_sources *sources;
+static struct budgets *sources;
 
 static int setup(void **state) {
     (void)state;
-    return stun_sources_new(&sources);
+    return budgets_new(&sources, STUN_SOURCES);
 }
 
 static int teardown(void **state) {
     (void)state;
-    sources = stun_sources_free(sources);
+    sources = budgets_free(sources);
     return 0;
 }
 

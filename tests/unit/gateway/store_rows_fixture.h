@@ -160,12 +160,16 @@ static inline void put_push(struct world *w, const struct push_row *row) {
     assert_int_equal(w->err, 0);
 }
 
-static inline const char *pushes(struct world *w, const char *tenant, const char *device, unsigned limit) {
+static inline const char *pushes_by(struct world *w, const struct push_query *q) {
     unsigned before = w->done;
-    assert_int_equal(store_push_list(w->fix.store, tenant, device, limit, on_pushes, w), 0);
+    assert_int_equal(store_push_list(w->fix.store, q, on_pushes, w), 0);
     wait_done(w, before + 1);
     assert_int_equal(w->err, 0);
     return ids_in_a_row(w);
+}
+
+static inline const char *pushes(struct world *w, const char *tenant, const char *device, unsigned limit) {
+    return pushes_by(w, &(struct push_query){.tenant = tenant, .device = device, .limit = limit});
 }
 
 static inline void four_calls(struct world *w) {

@@ -85,7 +85,14 @@ static const char *of_user(const struct world *w, const char *tenant, const char
 
 static const char *listed(const struct world *w, const char *tenant, const char *after, size_t max) {
     const struct device *list[LIST_MAX];
-    return joined(list, devices_list(w->devices, tenant, after, list, max));
+    return joined(list, devices_list(w->devices, &(struct device_query){.tenant = tenant, .health = -1, .after = after},
+                                     list, max));
+}
+
+static const char *asked(const struct world *w, const char *user, const char *app, int health) {
+    const struct device *list[LIST_MAX];
+    const struct device_query q = {.tenant = "t1", .user = user, .app = app, .health = health, .after = ""};
+    return joined(list, devices_list(w->devices, &q, list, LIST_MAX));
 }
 
 static void load_device(const struct device *dev, void *arg) {
@@ -304,6 +311,24 @@ static void a_list_is_sorted_and_comes_in_pages(void **state) {
     assert_string_equal(listed(w, "t1", "e", 2), "");
     assert_string_equal(listed(w, "t1", "bx", 1), "c "); /* the one before it has gone meanwhile */
     assert_string_equal(listed(w, "t1", "", 0), "");
+}
+
+static void a_list_may_be_of_a_user_an_app_and_a_health(void **state) {
+    struct world *w = *state;
+    struct device blocked = phone("t1", "c", "nurse"), other = phone("t1", "d", "nurse");
+    put(w, "t1", "a", "nurse");
+    put(w, "t1", "b", "doctor");
+    put(w, "t2", "z", "nurse");
+    blocked.health_cause = HEALTH_BLOCKED;
+    put_device(w, &blocked);
+    snprintf(other.app, sizeof other.app, "other");
+    put_device(w, &other);
+    assert_string_equal(asked(w, NULL, NULL, -1), "a b c d ");
+    assert_string_equal(asked(w, "nurse", "", -1), "a c d ");
+    assert_string_equal(asked(w, "nurs", "", -1), "");
+    assert_string_equal(asked(w, "", "other", -1), "d ");
+    assert_string_equal(asked(w, NULL, NULL, DEVICE_BLOCKED), "c ");
+    assert_string_equal(asked(w, "nurse", "vcs", DEVICE_OK), "a ");
 }
 
 static void a_deleted_device_is_gone_at_once_and_for_good(void **state) {
@@ -600,6 +625,7 @@ int main(void) {
         case_of(of_more_than_sixteen_phones_the_latest_ring),
         case_of(a_phone_that_changes_hands_rings_for_its_new_user),
         case_of(a_list_is_sorted_and_comes_in_pages),
+        case_of(a_list_may_be_of_a_user_an_app_and_a_health),
         case_of(a_deleted_device_is_gone_at_once_and_for_good),
         case_of(a_device_may_be_put_again_while_its_deletion_is_on_its_way),
         cmocka_unit_test(a_secret_is_checked_against_its_hash),

@@ -420,15 +420,63 @@ static void another_content_type_is_415(void **state) {
 }
 
 static void a_body_that_is_no_json_object_is_400(void **state) {
-    static const char *const bodies[] = {"", "{", "{\"a\":1,\"a\":2}", "{\"a\":1}x"};
+    static const struct {
+        const char *body, *detail, *field;
+    } rows[] = {
+        {"", "the body is empty; a JSON object is expected", ""},
+        {"{", "the body ends before its JSON does: line 1, column 1", ""},
+        {"{x}", "the body is not JSON: line 1, column 2: string or '}' expected near 'x'", ""},
+        {"{\"a\":1,\"a\":2}", "the body has the key \"a\" twice: line 1, column 10", "a"},
+        {"{\"b\":{\"a key of many letters\":1,\n \"a key of many letters\":2}}",
+         "the body has the key \"a key of many letters\" twice: line 2, column 24", "a key of many letters"},
+        {"{\"q\\\"q\":1,\"q\\\"q\":2}", "the body has the key \"q\\\"q\" twice: line 1, column 16", "q\\\"q"},
+        {"{\"a\":1}x", "something follows the JSON object: line 1, column 8", ""},
+        {"{}{}", "something follows the JSON object: line 1, column 3", ""},
+        {"{\"a\":\xff}", "the body is not JSON: line 1, column ", ""},
+    };
     struct world *w = *state;
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
-        assert_int_equal(ask(w, "POST", "/v1/calls", AUTH("wg_one") JSON, bodies[i]), 400);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(ask(w, "POST", "/v1/calls", AUTH("wg_one") JSON, rows[i].body), 400);
         assert_problem(w, 400, "bad-json");
-        assert_non_null(strstr(member(w, "detail"), "the body is not JSON: line 1, column "));
+        if (strncmp(member(w, "detail"), rows[i].detail, strlen(rows[i].detail)) != 0)
+            fail_msg("%s: %s", rows[i].body, member(w, "detail"));
+        assert_string_equal(member(w, "field"), rows[i].field);
     }
     assert_int_equal(ask(w, "POST", "/v1/calls", AUTH("wg_one") JSON, "[1]"), 400);
     assert_string_equal(member(w, "detail"), "the body is not a JSON object");
+}
+
+static void a_body_with_a_nul_byte_is_400(void **state) {
+    static const char request[] = "POST /v1/calls HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" AUTH("wg_one") JSON
+        "Content-Length: 8\r\n\r\n{\"a\":\0\"}";
+    struct world *w = *state;
+    assert_int_equal(ask_bytes(w, request, sizeof request - 1), 400);
+    assert_problem(w, 400, "bad-json");
+    assert_string_equal(member(w, "detail"), "the body has a NUL byte: its byte 6");
+}
+
+static int post_nested(struct world *w, unsigned levels, const char *inside) {
+    struct buf body = {0};
+    buf_adds(&body, "{\"a\":");
+    for (unsigned i = 1; i < levels; i++)
+        buf_adds(&body, "[");
+    buf_adds(&body, inside);
+    for (unsigned i = 1; i < levels; i++)
+        buf_adds(&body, "]");
+    buf_adds(&body, "}");
+    int status = ask(w, "POST", "/v1/calls", AUTH("wg_one") JSON, body.p);
+    buf_free(&body);
+    return status;
+}
+
+static void a_body_is_32_levels_deep_and_no_more(void **state) {
+    struct world *w = *state;
+    assert_int_equal(post_nested(w, HTTP_JSON_DEPTH_MAX, "1"), 204);
+    assert_int_equal(post_nested(w, HTTP_JSON_DEPTH_MAX, "\"[[{{\\\"[[\""), 204); /* in a string they are letters */
+    assert_int_equal(post_nested(w, HTTP_JSON_DEPTH_MAX, "[],[],{},{}"), 400);
+    assert_problem(w, 400, "bad-json");
+    assert_string_equal(member(w, "detail"), "the body is nested more than 32 levels deep");
+    assert_int_equal(post_nested(w, HTTP_JSON_DEPTH_MAX - 1, "[],[],{},{}"), 204);
 }
 
 static void broken_utf8_in_a_body_is_mended(void **state) {
@@ -503,6 +551,8 @@ int main(void) {
         case_of(a_content_type_may_have_parameters),
         case_of(another_content_type_is_415),
         case_of(a_body_that_is_no_json_object_is_400),
+        case_of(a_body_with_a_nul_byte_is_400),
+        case_of(a_body_is_32_levels_deep_and_no_more),
         case_of(broken_utf8_in_a_body_is_mended),
         case_of(replies_are_not_kept_by_caches),
         case_of(bytes_that_are_no_utf8_do_not_break_a_problem),

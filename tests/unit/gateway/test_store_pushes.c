@@ -80,6 +80,38 @@ static void attach_tokens_of_a_device_are_forgotten(void **state) {
     }
 }
 
+/* Two were queued in one millisecond: the cursor's id tells them apart. */
+static void pushes_come_in_pages_and_none_twice(void **state) {
+    struct world *w = *state;
+    struct push_row p1 = push_of("p1", "c1", "d1"), p2 = push_of("p2", "c1", "d1"), p3 = push_of("p3", "c2", "d1");
+    struct push_query q = {.tenant = "t1", .device = "d1", .limit = 1};
+    p3.queued_ms++;
+    put_push(w, &p3);
+    put_push(w, &p1);
+    put_push(w, &p2);
+    assert_string_equal(pushes_by(w, &q), "p3 ");
+    q.before_ms = p3.queued_ms;
+    q.before_id = "p3";
+    assert_string_equal(pushes_by(w, &q), "p2 ");
+    q.before_ms = p2.queued_ms;
+    q.before_id = "p2";
+    assert_string_equal(pushes_by(w, &q), "p1 ");
+    q.before_id = "p1";
+    assert_string_equal(pushes_by(w, &q), "");
+}
+
+static void a_call_has_its_pushes_and_no_others(void **state) {
+    struct world *w = *state;
+    struct push_row p1 = push_of("p1", "c1", "d1"), p2 = push_of("p2", "c2", "d1");
+    unsigned before;
+    put_push(w, &p1);
+    put_push(w, &p2);
+    before = w->done;
+    assert_int_equal(store_push_of_call(w->fix.store, "c2", on_pushes, w), 0);
+    wait_done(w, before + 1);
+    assert_string_equal(ids_in_a_row(w), "p2 ");
+}
+
 /* The report */
 
 #define LLU(v) ((unsigned long long)(v))
@@ -212,6 +244,8 @@ int main(void) {
         case_of(an_observation_may_be_null),
         case_of(pushes_are_listed_newest_first_by_tenant_and_device),
         case_of(attach_tokens_of_a_device_are_forgotten),
+        case_of(pushes_come_in_pages_and_none_twice),
+        case_of(a_call_has_its_pushes_and_no_others),
         case_of(the_report_counts_by_group),
         case_of(the_report_can_be_about_a_part),
         case_of(networks_are_apart_and_alerts_do_not_count),

@@ -171,6 +171,28 @@ static void a_strict_parser_takes_what_was_mended(void **state) {
     buf_free(&b);
 }
 
+static void the_depth_of_json_is_that_of_its_brackets(void **state) {
+    static const struct {
+        const char *text;
+        size_t depth;
+    } rows[] = {{"", 0},
+                {"1", 0},
+                {"{}", 1},
+                {"[[]]", 2},
+                {"[[],[]]", 2},
+                {"{\"a\":[{}],\"b\":[]}", 3},
+                {"\"[[[\"", 0},
+                {"[\"\\\"[[\"]", 1},
+                {"[\"\\\\\",[]]", 2},
+                {"]]]]][", 1},
+                {"[\"[", 1},
+                {"[\"\\", 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (text_json_depth(rows[i].text, strlen(rows[i].text)) != rows[i].depth)
+            fail_msg("%s: %zu", rows[i].text, text_json_depth(rows[i].text, strlen(rows[i].text)));
+}
+
 static void json_strings_are_quoted_and_escaped(void **state) {
     (void)state;
     assert_quoted("", "\"\"");
@@ -211,6 +233,7 @@ int main(void) {
         cmocka_unit_test(halves_of_surrogate_pairs_are_mended),
         cmocka_unit_test(a_text_that_ends_within_an_escape_is_read_to_its_end_only),
         cmocka_unit_test(a_strict_parser_takes_what_was_mended),
+        cmocka_unit_test(the_depth_of_json_is_that_of_its_brackets),
         cmocka_unit_test(json_strings_are_quoted_and_escaped),
         cmocka_unit_test(every_character_comes_back_from_a_json_string),
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dtls/token_bucket.h"
+#include "base/token_bucket.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

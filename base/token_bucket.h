@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* So many a second, and so many at once: what somebody may cost. Zeroed: nothing is spent. Thread: one. */
-#ifndef DTLS_TOKEN_BUCKET_H
-#define DTLS_TOKEN_BUCKET_H
+#ifndef BASE_TOKEN_BUCKET_H
+#define BASE_TOKEN_BUCKET_H
 
 #include <stdbool.h>
 #include <stdint.h>

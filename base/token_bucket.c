@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dtls/token_bucket.h"
+#include "base/token_bucket.h"
 
 #define ONE_MILLI 1000U
 
