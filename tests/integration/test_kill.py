@@ -23,6 +23,7 @@ SEED = int(os.environ.get("WAKEGATE_SEED", random.randrange(1 << 32)))
 USERS = 24
 CALLERS, REGISTRARS = 3, 2
 LOAD_S = (0.0, 0.07) # from the start until the kill; some of them come before it serves
+PAUSE_S = 0.01        # of a client between two of its turns: the books of 500 kills are to stay of a size to compare
 EARLY = 0.1           # of the kills come while it starts
 CHECKED_BY_API = 8    # of a round's calls; the books are compared as a whole at the end
 
@@ -87,6 +88,7 @@ class Load:
             while not self.stop.is_set():
                 fn(client, number, turn, rng)
                 turn += 1
+                time.sleep(rng.uniform(0, PAUSE_S))
         except Exception as e:  # pylint: disable=broad-except
             self.errors.append(f"{fn.__name__}: {type(e).__name__}: {e}")
         client.close()
