@@ -263,6 +263,8 @@ int store_db_check(sqlite3 *db, const char *path, struct err_text *et) {
 static int migrate(struct store_db *d, const char *path, struct err_text *et) {
     char text[64];
     int version = read_version(d->db);
+    if (version < 0)
+        return cannot_read(d->db, path, et);
     for (; version < SCHEMA_VERSION; version++) {
         snprintf(text, sizeof text, "PRAGMA user_version = %d", version + 1);
         if (sqlite3_exec(d->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
@@ -322,9 +324,10 @@ int store_db_open(struct store_db **dp, const char *path, struct err_text *et) {
     static int (*const steps[])(struct store_db *, const char *, struct err_text *) = {take_lock, open_file, set_modes,
                                                                                        migrate,   claim,     prepare};
     struct store_db *d = calloc(1, sizeof *d);
-    int err = d ? 0 : err_say(et, E_NOMEM, "out of memory");
-    if (d)
-        d->lock_fd = -1;
+    int err = 0;
+    if (!d)
+        return err_say(et, E_NOMEM, "out of memory");
+    d->lock_fd = -1;
     for (size_t i = 0; i < sizeof steps / sizeof *steps && err == 0; i++)
         err = steps[i](d, path, et);
     if (err != 0)

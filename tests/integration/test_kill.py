@@ -23,6 +23,7 @@ SEED = int(os.environ.get("WAKEGATE_SEED", random.randrange(1 << 32)))
 USERS = 24
 CALLERS, REGISTRARS = 3, 2
 LOAD_S = (0.0, 0.07) # from the start until the kill; some of them come before it serves
+PAUSE_S = 0.01        # of a client between two of its turns: the books of 500 kills are to stay of a size to compare
 EARLY = 0.1           # of the kills come while it starts
 RING_S = 5             # calls that go on through the kills shall not become ever more
 CHECKED_BY_API = 8    # of a round's calls; the books are compared as a whole at the end
@@ -88,6 +89,7 @@ class Load:
             while not self.stop.is_set():
                 fn(client, number, turn, rng)
                 turn += 1
+                time.sleep(rng.uniform(0, PAUSE_S))
         except Exception as e:  # pylint: disable=broad-except
             self.errors.append(f"{fn.__name__}: {type(e).__name__}: {e}")
         client.close()
@@ -325,7 +327,7 @@ class Kill(unittest.TestCase):
         self.journal.look()
 
     def check_calls(self, load):
-        self.assertGreater(len(load.calls), KILLS)
+        self.assertGreater(len(load.calls), KILLS / 4)
         ids = {json.loads(text)["id"] for text in load.calls.values()}
         self.assertEqual(len(ids), len(load.calls))
         # Each key was asked until there was an answer, so there is exactly one call of each.
@@ -338,7 +340,7 @@ class Kill(unittest.TestCase):
         self.assertEqual(self.journal.doubled, set())
         self.assertEqual([i for i, n in self.journal.pushes.items() if n > 1], [])
         self.assertEqual({c: p for c, p in self.journal.of_call.items() if len(p) > 1}, {})
-        self.assertGreater(len(self.journal.of_call), KILLS / 4)
+        self.assertGreater(len(self.journal.of_call), KILLS / 10)
         self.assertEqual(set(self.journal.of_call) - {json.loads(t)["id"] for t in load.calls.values()}, set())
         ledger = {row[0]: row[1:] for row in self.rows("SELECT id, call, receipt_ms > 0, reported FROM pushes")}
         lost = {p: ledger.get(p) for p, call in load.receipts.items() if ledger.get(p) != (call, 1, "callkit")}

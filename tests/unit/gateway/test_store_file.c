@@ -91,6 +91,24 @@ static void a_full_disk_is_told_and_keeps_what_there_was(void **state) {
     assert_string_equal(list(w, (struct call_query){0}), "small large ");
 }
 
+static void a_planned_push_is_there_with_its_call_or_not_at_all(void **state) {
+    struct world *w = *state;
+    struct call_row large = call_of("large"), small = call_of("small");
+    struct push_row lost = push_of("p-lost", "large", "d1"), kept = push_of("p-kept", "small", "d1");
+    large.doc = large_doc();
+    assert_int_equal(store_push_plan(w->fix.store, &lost), 0);
+    usleep(20000); /* a row that did not wait for its call would be committed by now */
+    fixture_disk_full(&w->fix, DISK_BYTES);
+    store_call_put(w->fix.store, &large, NULL, on_done, w);
+    wait_done(w, 1);
+    fixture_disk_has_room(&w->fix);
+    assert_int_not_equal(w->err, 0);
+    assert_string_equal(pushes(w, "t1", NULL, 10), "");
+    assert_int_equal(store_push_plan(w->fix.store, &kept), 0);
+    put(w, &small); /* one answer for both */
+    assert_string_equal(pushes(w, "t1", NULL, 10), "p-kept ");
+}
+
 static void a_read_says_nothing_about_writing(void **state) {
     struct world *w = *state;
     refused_write(w);
@@ -227,6 +245,7 @@ int main(void) {
         case_of(nothing_is_lost_when_it_closes_at_once),
         case_of(what_was_told_survives_the_end_of_the_process),
         case_of(a_full_disk_is_told_and_keeps_what_there_was),
+        case_of(a_planned_push_is_there_with_its_call_or_not_at_all),
         case_of(a_read_says_nothing_about_writing),
         case_of(reads_do_not_keep_it_from_finding_out),
         case_of(when_there_is_room_again_it_finds_out_by_itself),
