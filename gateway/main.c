@@ -50,7 +50,7 @@ static int cmd_serve(const struct options *o) {
         log_setup(c->log.level, c->log.format);
         err = gateway_run(c, o->ready_file, &et);
     }
-    config_free(c);
+    config_unref(c);
     return err == 0 ? 0 : fail(et.s);
 }
 
@@ -64,18 +64,18 @@ static int cmd_check(const struct options *o) {
     }
     if (gateway_ringback(&ringback, c, &et) != 0) {
         fprintf(stderr, "%s: %s\n", o->config, et.s);
-        config_free(c);
+        config_unref(c);
         return 1;
     }
     ringback_free(ringback);
     if (webhooks_check(c, &et) != 0) {
         fprintf(stderr, "%s: %s\n", o->config, et.s);
-        config_free(c);
+        config_unref(c);
         return 1;
     }
     printf("%s: good: %u apps, %u routes, %u tokens\n", o->config, c->apps_count, c->routes_count,
            c->auth.tokens_count);
-    config_free(c);
+    config_unref(c);
     return 0;
 }
 
@@ -100,7 +100,7 @@ static int cmd_route(const struct options *o) {
         printf("route \"%s\" takes the call: app %s, rings for %u s\n", r->name, r->app, r->ring_timeout_s);
     bool taken = r && !r->reject;
     buf_free(&explain);
-    config_free(c);
+    config_unref(c);
     return taken ? 0 : 1;
 }
 
@@ -112,7 +112,7 @@ static int cmd_push_doctor(const struct options *o) {
         return 1;
     }
     int err = push_doctor(c, o->app, o->device, &et);
-    config_free(c);
+    config_unref(c);
     if (et.s[0])
         return fail(et.s);
     return err == 0 ? 0 : 1;
