@@ -74,8 +74,9 @@ struct httpd_certificate;
 int httpd_certificate_read(struct httpd_certificate **cp, const char *certificate_file, const char *key_file,
                            struct err_text *et);
 struct httpd_certificate *httpd_certificate_free(struct httpd_certificate *c);
-/* New connections get this one; those that are open stay. Takes c. Only for a server that was started with TLS. */
-void httpd_certificate_use(struct httpd *h, struct httpd_certificate *c);
+/* New connections get this one; those that are open stay. Takes c. Only for a server that was started with TLS. Returns
+ * whether it is another one than before. */
+bool httpd_certificate_use(struct httpd *h, struct httpd_certificate *c);
 
 /* Exactly one reply for each request. body is copied. */
 void httpd_reply(struct httpd *h, http_id id, int status, const char *content_type, const void *body, size_t len,

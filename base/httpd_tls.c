@@ -76,9 +76,11 @@ struct httpd_certificate *httpd_certificate_free(struct httpd_certificate *c) {
     return NULL;
 }
 
-void httpd_certificate_use(struct httpd *h, struct httpd_certificate *c) {
+bool httpd_certificate_use(struct httpd *h, struct httpd_certificate *c) {
+    bool other = X509_cmp(SSL_CTX_get0_certificate(h->certificate->ctx), SSL_CTX_get0_certificate(c->ctx)) != 0;
     httpd_certificate_free(h->certificate);
     h->certificate = c;
+    return other;
 }
 
 /* In each handshake. The connection has its own reference to what it is given. */

@@ -7,6 +7,7 @@
 #include "gateway/webhooks.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,13 +43,22 @@ static int fail(const char *text) {
     return 1;
 }
 
+/* What would end the program waits until the gateway takes it for what it is. */
+static void hold_sighup(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static int cmd_serve(const struct options *o) {
     struct config *c = NULL;
     struct err_text et = {""};
+    hold_sighup();
     int err = config_load(&c, o->config, &et);
     if (err == 0) {
         log_setup(c->log.level, c->log.format);
-        err = gateway_run(c, o->ready_file, &et);
+        err = gateway_run(c, o->config, o->ready_file, &et);
     }
     config_unref(c);
     return err == 0 ? 0 : fail(et.s);

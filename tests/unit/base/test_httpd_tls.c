@@ -131,12 +131,12 @@ static void hang_up(struct client *c) {
     close(c->fd);
 }
 
-static void use(struct world *w, const char *certificate, const char *key) {
+static bool use(struct world *w, const char *certificate, const char *key) {
     struct httpd_certificate *c;
     struct err_text et = {""};
     if (httpd_certificate_read(&c, path(certificate), path(key), &et) != 0)
         fail_msg("%s", et.s);
-    httpd_certificate_use(w->httpd, c);
+    return httpd_certificate_use(w->httpd, c);
 }
 
 static void new_connections_get_the_new_certificate_and_open_ones_stay(void **state) {
@@ -144,7 +144,8 @@ static void new_connections_get_the_new_certificate_and_open_ones_stay(void **st
     (void)state;
     struct client open = connected(w, TLS1_3_VERSION);
     assert_name(&open, "first");
-    use(w, "second.pem", "second.key");
+    assert_false(use(w, "first.pem", "first.key"));
+    assert_true(use(w, "second.pem", "second.key"));
     struct client next = connected(w, TLS1_3_VERSION);
     assert_name(&next, "second");
     assert_served(w, &next);
