@@ -117,17 +117,35 @@ static bool same(const struct hook *a, const struct hook *b) {
            secret_eq_bytes((const uint8_t *)&a->secret, (const uint8_t *)&b->secret, sizeof a->secret);
 }
 
-/* One that has not changed goes on, with what it has on its way, in place of its new self. */
-static void keep_same(struct webhooks *w, struct hook **list) {
+/* What the one before has on its way, and has asked the store. */
+static void take_flights(struct hook *k, struct hook *old) {
+    struct flight *f;
+    k->flights = old->flights;
+    k->count = old->count;
+    k->active = old->active;
+    k->asked = old->asked;
+    k->more = old->more;
+    DL_FOREACH(k->flights, f) {
+        f->hook = k;
+    }
+    old->flights = NULL;
+}
+
+/* One that has not changed goes on in place of its new self; else the new one takes over what is on its way. */
+static void carry_over(struct webhooks *w, struct hook **list) {
     struct hook *k, *next;
     DL_FOREACH_SAFE(*list, k, next) {
         struct hook *old = webhooks_find(w, k->name);
-        if (!old || !same(old, k))
+        if (!old)
             continue;
-        DL_DELETE(w->hooks, old);
-        DL_REPLACE_ELEM(*list, k, old);
-        old->disabled = false;
-        hook_free(k);
+        if (same(old, k)) {
+            DL_DELETE(w->hooks, old);
+            DL_REPLACE_ELEM(*list, k, old);
+            old->disabled = false;
+            hook_free(k);
+        } else {
+            take_flights(k, old);
+        }
     }
 }
 
@@ -141,7 +159,7 @@ int webhooks_load(struct webhooks *w, const struct config *cfg, struct err_text 
     DL_FOREACH(w->hooks, k) {
         webhooks_note_pending(k->name, k->pending, w);
     }
-    keep_same(w, &list);
+    carry_over(w, &list);
     DL_FOREACH(list, k) {
         if (!k->owner)
             adopt(w, k);
