@@ -258,7 +258,7 @@ class Kinds(Reloading):
         self.assertIn("apps=\"added wifi\" routes=\"added new\"", line)
         self.register(stack, "new", app="wifi", bundle="com.example.wifi")
         push = self.accepted(stack, "new")
-        self.assertEqual(push["headers"]["apns-topic"], "com.example.wifi.voip")
+        self.assertEqual(push["topic"], "com.example.wifi.voip")
         self.assertEqual(set(stack.get("/readyz", token=None).json["apns"]), {"vcs", "wifi"})
 
     def test_a_route_is_changed(self):
