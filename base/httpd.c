@@ -122,6 +122,7 @@ int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_te
         free(h);
         return err;
     }
+    h->cfg.listen = h->cfg.certificate_file = h->cfg.key_file = NULL; /* they may go */
     *hp = h;
     return 0;
 }

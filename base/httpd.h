@@ -61,7 +61,8 @@ struct httpd_config {
     void *arg;
 };
 
-/* Strings of the config are kept by reference. Returns 0 or E_IO, E_INVAL with a sentence. */
+/* Strings of the config are kept by reference, but for listen and the files. Returns 0 or E_IO, E_INVAL with a
+ * sentence. */
 int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_text *et);
 /* Two steps: stop at once, close all connections; done(arg) from the loop, when nothing is left and h is freed. */
 void httpd_close(struct httpd *h, void (*done)(void *arg), void *arg);

@@ -161,7 +161,12 @@ int gateway_ringback(struct ringback **rp, const struct config *cfg, struct err_
 
 static int start_media(struct gateway *g, struct err_text *et) {
     const struct config_media *m = &g->cfg->media;
-    bool given = m->certificate_file[0];
+    if (m->certificate_file[0]) {
+        g->dtls_certificate_file = strdup(m->certificate_file);
+        g->dtls_key_file = strdup(m->key_file);
+        if (!g->dtls_certificate_file || !g->dtls_key_file)
+            return err_say(et, E_NOMEM, "out of memory");
+    }
     join_profiles(g->srtp_profiles, sizeof g->srtp_profiles, m);
     int err = gateway_ringback(&g->ringback, g->cfg, et);
     if (err != 0)
@@ -172,8 +177,8 @@ static int start_media(struct gateway *g, struct err_text *et) {
                               .calls_max = m->calls_max,
                               .hold_ms = *m->hold_ms,
                               .inactivity_ms = m->inactivity_s * 1000,
-                              .identity = {.certificate_file = given ? m->certificate_file : NULL,
-                                           .key_file = given ? m->key_file : NULL,
+                              .identity = {.certificate_file = g->dtls_certificate_file,
+                                           .key_file = g->dtls_key_file,
                                            .srtp_profiles = g->srtp_profiles},
                               .ringback = g->ringback};
     return media_start(&g->media, &mc, et);
@@ -362,7 +367,7 @@ static void take_sighup(struct gateway *g) {
 }
 
 int gateway_run(const struct config *cfg, const char *config_file, const char *ready_file, struct err_text *et) {
-    struct gateway g = {.cfg = config_ref(cfg), .config_file = config_file};
+    struct gateway g = {.cfg = cfg, .config_file = config_file};
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&g.loop);
     start_handles(&g);
@@ -380,6 +385,8 @@ int gateway_run(const struct config *cfg, const char *config_file, const char *r
     uv_run(&g.loop, UV_RUN_DEFAULT);
     media_stop(g.media);
     ringback_free(g.ringback);
+    free(g.dtls_certificate_file);
+    free(g.dtls_key_file);
     devices_free(g.devices);
     webhooks_free(g.webhooks);
     events_free(g.events);

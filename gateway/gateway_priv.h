@@ -22,6 +22,8 @@ struct gateway {
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t drain, prune, rotate;
     char srtp_profiles[128]; /* in OpenSSL's list syntax */
+    char *dtls_certificate_file,
+        *dtls_key_file; /* NULL: made ones. The media plane keeps them, not the configuration's */
     struct metrics *metrics;
     struct store *store;
     struct events *events;

@@ -60,7 +60,6 @@ static int cmd_serve(const struct options *o) {
         log_setup(c->log.level, c->log.format);
         err = gateway_run(c, o->config, o->ready_file, &et);
     }
-    config_unref(c);
     return err == 0 ? 0 : fail(et.s);
 }
 

@@ -491,7 +491,9 @@ class Mistakes(Reloading):
         self.register(stack, "steady")
         listener = Listener(stack).wait_live()
         self.addCleanup(listener.close)
-        hook = 'webhooks:\n  - {name: h, url: "https://h.example", secret_file: hook.key}\n'
+        self.write_secret(stack, "good.key", SECRET + "\n")
+        good = 'webhooks:\n  - {name: g, url: "https://g.example", secret_file: good.key}\n'
+        hook = '  - {name: h, url: "https://h.example", secret_file: hook.key}\n'
         cases = [(lambda t: t + "listen: [\n", r"wakegate.yaml:\d+: not YAML"),
                  (lambda t: t.replace("ring_timeout_s", "ring_timeout"),
                   r'wakegate.yaml:30: routes\[0\].ring_timeout: unknown key; did you mean .*ring_timeout_s'),
@@ -502,12 +504,13 @@ class Mistakes(Reloading):
                  (lambda t: t.replace("key_file: apns-key.p8", "key_file: noise.p8"), r"wakegate.yaml:23: apps\[0\].apns: .*key"),
                  (lambda t: t.replace("ca_file: ca.pem", "ca_file: none.pem"), r"apps\[0\].apns: ca_file: .*none.pem"),
                  (lambda t: t.replace("level: debug", "level: ${WAKEGATE_NOT_SET}"), r"WAKEGATE_NOT_SET.*not set"),
-                 (lambda t: t + hook, r"wakegate.yaml:\d+: webhooks\[0\]: webhooks: h: .*hook.key: line 1 is not")]
+                 (lambda t: t + hook, r"wakegate.yaml:\d+: webhooks\[1\]: webhooks: h: .*hook.key: line 1 is not")]
         for edit, why in cases:
             line = self.reload(stack, lambda text, edit=edit: edit(with_tokens(token_line("new"))(text).replace(
-                "name: everybody", "name: other")), "refused")
+                "name: everybody", "name: other") + good), "refused")
             self.assertRegex(line, rf'event="reload refused" detail=".*{why}.*then="nothing has changed"')
             self.assertEqual(stack.get("/v1/calls", token="new").status, 401)
+            self.assertNotIn('webhook="g"', stack.get("/metrics", token=None).text)
             shutil.copy(stack.path("good.yaml"), stack.config)
         os.unlink(stack.config)
         self.assertIn("wakegate.yaml: No such file", self.reload(stack, None, "refused"))
