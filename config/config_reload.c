@@ -34,8 +34,8 @@ static bool in_list(const char *name, const char *const *list, size_t count) {
 /* Values by their schema. A place is where a structure has its field, or an array its entry: the value, or a pointer.
  */
 
-static const void *pointer_at(const void *place) {
-    const void *p;
+static void *pointer_at(const void *place) {
+    void *p;
     memcpy(&p, place, sizeof p);
     return p;
 }
@@ -147,7 +147,7 @@ static int copy_value(const cyaml_schema_value_t *s, void *to, const void *from)
 static int replace_field(const cyaml_schema_field_t *f, void *in, const void *from) {
     void *place = (char *)in + f->data_offset, *old = NULL;
     if (f->value.flags & CYAML_FLAG_POINTER) {
-        memcpy(&old, place, sizeof old);
+        old = pointer_at(place);
         memset(place, 0, sizeof old);
         if (old)
             cyaml_free(&config_cyaml, &f->value, old, count_of(f, in));
@@ -177,7 +177,7 @@ static int each_different(const cyaml_schema_field_t *fields, const char *above,
         void *pb = (char *)b + f->data_offset;
         const void *group = value_at(&f->value, place_of(f, a));
         if (f->value.flags & CYAML_FLAG_POINTER)
-            memcpy(&pb, pb, sizeof pb);
+            pb = pointer_at(pb);
         snprintf(path, sizeof path, "%s%s%s", above, *above ? "." : "", f->key);
         if (in_list(path, lists, sizeof lists / sizeof *lists) || same_field(f, a, b))
             continue;

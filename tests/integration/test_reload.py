@@ -16,7 +16,7 @@ import subprocess
 import time
 import unittest
 
-from harness import BIN, SLOW, Stack, free_port, wait_for
+from harness import BIN, ROOT, SLOW, Stack, free_port, wait_for
 from test_events import Listener
 from test_process import NO_LEAK_CHECK, make_certificate, openssl, with_tls
 from test_webhooks import SECRET, Receiver
@@ -273,6 +273,49 @@ class Kinds(Reloading):
                                                      "routes:\n  - {name: shut, reject: {status: 410, detail: closed}}\n"))
         refused = stack.post("/v1/calls", {"callee": "routed"})
         self.assertEqual((refused.status, refused.json["detail"]), (410, "closed"))
+
+    def test_the_other_environment_comes_and_goes(self):
+        stack = self.stack_of()
+        port, control = free_port(), free_port()
+        stack.start("sandbox", "wakegate-apns-sim", "--listen", f"127.0.0.1:{port}", "--control", f"127.0.0.1:{control}",
+                    "--cert", stack.path("apns-sim.pem"), "--key", stack.path("apns-sim.key"), "--auth-key",
+                    f"ABCDE12345:FGHIJ67890:{stack.path('apns-key.pub.pem')}", "--bundle", "com.example.vcs",
+                    "--environment", "sandbox")
+        stack.request("PUT", "/v1/devices/00ff", {"bundle_id": "com.example.vcs", "environment": "sandbox"}, token=None,
+                      port=control)
+        other = (f"    other_environment: {{team_id: ABCDE12345, key_id: FGHIJ67890, key_file: apns-key.p8, host: 127.0.0.1, "
+                 f"port: {port}, ca_file: ca.pem}}\n")
+        made = stack.put("/v1/devices/dev", {"user": "dev", "app": "vcs", "token": "00ff"})
+        self.assertEqual(made.status, 201, made)
+        self.reload(stack, lambda text: text.replace("routes:\n", other + "routes:\n"))
+        call = self.place(stack, "dev", ring_timeout_s=10)
+        self.leg(stack, call, "accepted")  # what production calls a bad token is tried there
+        self.assertEqual(stack.get("/v1/devices/dev").json["environment"], "sandbox")
+        self.assertEqual(set(stack.get("/readyz", token=None).json["apns"]), {"vcs", "vcs/sandbox"})
+        stack.delete(f"/v1/calls/{call}")
+        self.reload(stack, lambda text: text.replace(other, ""))
+        self.assertEqual(set(stack.get("/readyz", token=None).json["apns"]), {"vcs"})
+        wait_for(lambda: 'event="apns credential retired" credential=vcs/sandbox' in stack.gateway.log(), 10, stack.gateway.log)
+        call = self.place(stack, "dev", ring_timeout_s=2)
+        self.leg(stack, call, "failed")
+        self.assertIn("no APNs credential for the sandbox environment", stack.gateway.log())
+
+    def test_addresses_that_others_are_told_change(self):
+        stack = self.stack_of()
+        self.register(stack, "told")
+        with open(os.path.join(ROOT, "tests", "fixtures", "sdp", "chromium.sdp")) as f:
+            offer = f.read()
+        first = stack.post("/v1/calls", {"callee": "told", "offer": offer}).json
+        self.assertIn(" 127.0.0.1 ", first["answer"])
+        line = self.reload(stack, lambda text: re.sub('public_url: ".*"', 'public_url: "https://phones.example"', text).replace(
+            'announce: ["127.0.0.1"]', 'announce: ["192.0.2.7"]'))
+        self.assertIn('settings="listen.public_url, media.announce"', line)
+        second = stack.post("/v1/calls", {"callee": "told", "offer": offer}).json
+        self.assertIn(" 192.0.2.7 ", second["answer"])
+        push = wait_for(lambda: self.pushes(stack, second["id"]), 10, stack.gateway.log)[0]
+        self.assertEqual(push["payload"]["wakegate"]["attach"], "wss://phones.example/v1/attach")
+        for call in (first, second):
+            stack.delete(f"/v1/calls/{call['id']}")
 
     def test_a_key_file_with_another_key_is_read_again(self):
         stack = self.stack_of(gateway=False)
