@@ -124,12 +124,14 @@ static void io_free(struct credential_io *io) {
 }
 
 static void remove_retired(struct apns *a) {
-    struct credential_io *io, *next;
-    LL_FOREACH_SAFE(a->credentials, io, next) {
-        if (!io->retired || !apns_core_unused(io->credential))
+    struct credential_io **at = &a->credentials, *io;
+    while ((io = *at)) {
+        if (!io->retired || !apns_core_unused(io->credential)) {
+            at = &io->next;
             continue;
+        }
+        *at = io->next;
         apns_core_remove(io->credential);
-        LL_DELETE(a->credentials, io);
         io_free(io);
     }
 }

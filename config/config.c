@@ -240,9 +240,9 @@ int config_load(struct config **cp, const char *path, struct err_text *et) {
         err = config_doc_check(&d, &config_schema, et);
     if (err == 0)
         err = fill(&c, &d, et);
-    if (err == 0)
+    if (err == 0 && c)
         err = give_life(c, &d, et);
-    if (err == 0)
+    if (err == 0 && c)
         err = finish(c, &d, et);
     config_doc_free(&d);
     if (err != 0)

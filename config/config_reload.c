@@ -73,7 +73,7 @@ static bool same_field(const cyaml_schema_field_t *f, const void *a, const void 
     const char *pa = value_at(s, place_of(f, a)), *pb = value_at(s, place_of(f, b));
     if (count != count_of(f, b))
         return false;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; pa && pb && i < count; i++)
         if (!same_value(s->sequence.entry, pa + i * entry_bytes(s->sequence.entry),
                         pb + i * entry_bytes(s->sequence.entry)))
             return false;
@@ -117,8 +117,8 @@ static int copy_field(const cyaml_schema_field_t *f, void *to, const void *from)
     const void *entries = value_at(s, place_of(f, from));
     array = entries ? calloc(count + 1U, entry_bytes(s->sequence.entry)) : NULL;
     memcpy(place, &array, sizeof array);
-    if (entries && !array)
-        return E_NOMEM;
+    if (!array)
+        return entries ? E_NOMEM : 0;
     memcpy((char *)to + f->count_offset, &count, sizeof count);
     return copy_entries(s->sequence.entry, array, entries, count);
 }
@@ -174,15 +174,14 @@ static int each_different(const cyaml_schema_field_t *fields, const char *above,
     char path[CONFIG_PATH_BYTES];
     int err = 0;
     for (const cyaml_schema_field_t *f = fields; f->key && err == 0; f++) {
-        void *pb = (char *)b + f->data_offset;
+        bool pointer = f->value.flags & CYAML_FLAG_POINTER;
         const void *group = value_at(&f->value, place_of(f, a));
-        if (f->value.flags & CYAML_FLAG_POINTER)
-            pb = pointer_at(pb);
+        void *place = (char *)b + f->data_offset, *given = pointer ? pointer_at(place) : NULL;
         snprintf(path, sizeof path, "%s%s%s", above, *above ? "." : "", f->key);
         if (in_list(path, lists, sizeof lists / sizeof *lists) || same_field(f, a, b))
             continue;
-        if (f->value.type == CYAML_MAPPING && group && pb)
-            err = each_different(f->value.mapping.fields, path, group, pb, fn, out);
+        if (f->value.type == CYAML_MAPPING && (!pointer || (group && given)))
+            err = each_different(f->value.mapping.fields, path, group, pointer ? given : place, fn, out);
         else
             err = fn(&(struct setting){path, f, b, a}, out);
     }

@@ -46,7 +46,7 @@ static int judge(struct push_plan *plan, struct planned *n, struct err_text *et)
         n->was = was;
     if (!n->was)
         return apns_credential_add(plan->owner->apns, &e->credential, &n->read.apns, et);
-    n->renew = memcmp(was->print, e->print, sizeof e->print) != 0;
+    n->renew = memcmp(n->was->print, e->print, sizeof e->print) != 0;
     return n->renew ? apns_credential_check(&n->read.apns, et) : 0;
 }
 
@@ -65,9 +65,11 @@ static int plan_one(struct push_plan *plan, const struct config_app *app, bool o
 int push_service_plan(struct push_plan **pp, struct push_service *p, const struct config *cfg,
                       struct push_fault *fault) {
     struct push_plan *plan = calloc(1, sizeof *plan);
-    int err = plan ? 0 : err_say(&fault->why, E_NOMEM, "out of memory");
-    if (plan)
-        plan->owner = p;
+    int err = 0;
+    *pp = NULL;
+    if (!plan)
+        return err_say(&fault->why, E_NOMEM, "out of memory");
+    plan->owner = p;
     for (unsigned i = 0; i < cfg->apps_count && err == 0; i++) {
         fault->app = cfg->apps[i].name;
         snprintf(fault->key, sizeof fault->key, "apps[%u].apns", i);
