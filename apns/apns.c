@@ -26,6 +26,7 @@ struct credential_io {
     int64_t expires_s; /* 0: no certificate */
     unsigned alarm_days;
     uint64_t mints; /* that its owner was told of */
+    bool retired;
 };
 
 struct apns {
@@ -111,12 +112,37 @@ static void tell_minted(struct apns *a, struct credential_io *io) {
         a->minted(io->credential, a->minted_arg);
 }
 
+static void route_free(struct apns_route *r) {
+    SSL_CTX_free(r->ctx);
+    free(r->host);
+    apns_proxy_wipe(&r->proxy);
+}
+
+static void io_free(struct credential_io *io) {
+    route_free(&io->route);
+    free(io);
+}
+
+static void remove_retired(struct apns *a) {
+    struct credential_io **at = &a->credentials, *io;
+    while ((io = *at)) {
+        if (!io->retired || !apns_core_unused(io->credential)) {
+            at = &io->next;
+            continue;
+        }
+        *at = io->next;
+        apns_core_remove(io->credential);
+        io_free(io);
+    }
+}
+
 /* Once before the loop sleeps: what many pushes and answers left to write goes out together. */
 static void on_prepare(uv_prepare_t *h) {
     struct apns *a = h->data;
     struct credential_io *io;
     uint64_t now_ms = clock_mono_ms();
     apns_conns_flush(&a->conns);
+    remove_retired(a);
     LL_FOREACH(a->credentials, io) {
         tell_minted(a, io);
     }
@@ -143,17 +169,6 @@ void apns_set_alarm(struct apns *a, apns_alarm_cb cb, void *arg) {
 void apns_set_minted(struct apns *a, apns_minted_cb cb, void *arg) {
     a->minted = cb;
     a->minted_arg = arg;
-}
-
-static void route_free(struct apns_route *r) {
-    SSL_CTX_free(r->ctx);
-    free(r->host);
-    apns_proxy_wipe(&r->proxy);
-}
-
-static void io_free(struct credential_io *io) {
-    route_free(&io->route);
-    free(io);
 }
 
 static void maybe_free(void *arg) {
@@ -302,6 +317,20 @@ int apns_credential_reload(struct apns_credential *c, const struct apns_credenti
     io->alarm_days = next.alarm_days;
     check_expiry(io);
     return 0;
+}
+
+int apns_credential_check(const struct apns_credential_config *cfg, struct err_text *et) {
+    struct credential_io io = {0};
+    EVP_PKEY *key;
+    int err = prepare(&io, &key, cfg, et);
+    EVP_PKEY_free(key);
+    route_free(&io.route);
+    return err;
+}
+
+void apns_credential_retire(struct apns_credential *c) {
+    ((struct credential_io *)apns_core_owner(c))->retired = true;
+    apns_core_retire(c);
 }
 
 void apns_credential_pair(struct apns_credential *a, struct apns_credential *b) {

@@ -156,7 +156,8 @@ void apns_close(struct apns *a, void (*done)(void *arg), void *arg);
 void apns_drain(struct apns *a, uint64_t limit_ms, void (*done)(void *arg), void *arg);
 
 /* Checks the key (kind, curve) or certificate, ids and CA file, and starts connecting. Returns 0, or E_INVAL, E_CRYPTO,
- * E_IO with a sentence that says how to mend it. The credential lives as long as the client. */
+ * E_IO with a sentence that says how to mend it. The credential lives until apns_credential_retire, or as long as the
+ * client. */
 int apns_credential_add(struct apns *a, struct apns_credential **cp, const struct apns_credential_config *cfg,
                         struct err_text *et);
 /* A new key, certificate or trust store for the same name, host and port; nothing changes when it is refused. New
@@ -164,8 +165,14 @@ int apns_credential_add(struct apns *a, struct apns_credential **cp, const struc
  * topic was added to a key: a push that is refused for its topic renews connections older than a minute, and goes out
  * once more. */
 int apns_credential_reload(struct apns_credential *c, const struct apns_credential_config *cfg, struct err_text *et);
+/* What apns_credential_add would say, but nothing is added and nobody connects. Thread: any. */
+int apns_credential_check(const struct apns_credential_config *cfg, struct err_text *et);
+/* Not wanted any more: it takes no further pushes (E_CLOSED), and loses its pair. Those that were taken go on; when the
+ * last one has its result, its connections end and it is gone, from the loop. Until then results may still name it;
+ * nothing else may be done with it. */
+void apns_credential_retire(struct apns_credential *c);
 /* The same app in the other environment: a push on the probe lane that one calls BadDeviceToken is tried once on the
- * other's probe lane, and the result says who took it. Both are of the same client. */
+ * other's probe lane, and the result says who took it. Both are of the same client; b NULL: a has no pair any more. */
 void apns_credential_pair(struct apns_credential *a, struct apns_credential *b);
 /* True when a ring connection is up (TLS done and SETTINGS seen). */
 bool apns_credential_ready(const struct apns_credential *c);

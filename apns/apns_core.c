@@ -25,6 +25,7 @@ void apns_item_finish(struct apns_item *p, struct apns_result *r) {
     r->reason = reason;
     r->unique_id = r->unique_id ? r->unique_id : "";
     r->credential = r->credential ? r->credential : p->home;
+    p->home->homes--;
     r->queued_us = p->queued_us;
     r->written_us = p->written_us;
     r->tries = p->tries;
@@ -275,9 +276,35 @@ int apns_core_reload(struct apns_credential *c, const struct apns_core_identity 
     return 0;
 }
 
+void apns_core_retire(struct apns_credential *c) {
+    struct apns_credential *other;
+    c->retired = true;
+    c->pair = NULL;
+    LL_FOREACH(c->core->credentials, other) {
+        if (other->pair == c)
+            other->pair = NULL;
+    }
+}
+
+bool apns_core_unused(const struct apns_credential *c) {
+    return c->homes == 0 && c->queued == 0 && c->flying == 0;
+}
+
+void apns_core_remove(struct apns_credential *c) {
+    struct apns_core *k = c->core;
+    while (c->links)
+        apns_link_end(c->links);
+    LL_DELETE(k->credentials, c);
+    credential_free(c);
+    tokens_sweep(k);
+}
+
 void apns_core_pair(struct apns_credential *a, struct apns_credential *b) {
+    if (a->pair && a->pair->pair == a)
+        a->pair->pair = NULL;
     a->pair = b;
-    b->pair = a;
+    if (b)
+        b->pair = a;
 }
 
 bool apns_core_ready(const struct apns_credential *c) {
@@ -347,6 +374,8 @@ int apns_core_push(struct apns_credential *c, const struct apns_push *in, apns_r
     struct apns_core *k = c->core;
     if (k->draining || k->stopped)
         return err_say(et, E_CLOSED, "the client is closed");
+    if (c->retired)
+        return err_say(et, E_CLOSED, "the credential is not in use any more");
     int err = apns_preflight(in, et);
     if (err != 0)
         return err;
@@ -371,6 +400,7 @@ int apns_core_push(struct apns_credential *c, const struct apns_push *in, apns_r
         slots_release(k->items, item_id);
         return err_say(et, E_NOMEM, "out of memory");
     }
+    c->homes++;
     apns_item_arm(p);
     *id = item_id;
     apns_lanes_pump(c);

@@ -59,6 +59,13 @@ int apns_core_add(struct apns_core *k, struct apns_credential **cp, const struct
 /* Another key or certificate (name, host and port stay): every link is replaced, and goes when its replacement is up.
  */
 int apns_core_reload(struct apns_credential *c, const struct apns_core_identity *id);
+/* It takes no further pushes (E_CLOSED) and has no pair any more; those that it has go on. */
+void apns_core_retire(struct apns_credential *c);
+/* No push is at it, or is to come back to it. */
+bool apns_core_unused(const struct apns_credential *c);
+/* Of one that is retired and unused: hang up, and free it. Not from inside. */
+void apns_core_remove(struct apns_credential *c);
+/* b NULL: a has no pair any more. */
 void apns_core_pair(struct apns_credential *a, struct apns_credential *b);
 bool apns_core_ready(const struct apns_credential *c);
 void *apns_core_owner(const struct apns_credential *c);

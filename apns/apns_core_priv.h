@@ -123,7 +123,8 @@ struct apns_credential {
     unsigned ring_connections, hedge_ms, addresses_seen;
     bool used[APNS_LANES];
     struct apns_heap queue[APNS_LANES];
-    unsigned queued, flying;
+    unsigned queued, flying, homes; /* homes: pushes whose home it is, wherever they are */
+    bool retired;
     struct apns_link *links;
     struct apns_breaker breaker;
     struct apns_bad_tokens bad;

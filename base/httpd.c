@@ -48,18 +48,6 @@ static int check_bind(const struct addr *a, const char *listen_text, struct err_
     return failed ? err_say(et, E_IO, "%s: cannot listen: %s", listen_text, strerror(failed)) : 0;
 }
 
-static int check_files(const struct httpd_config *cfg, struct err_text *et) {
-    const char *files[] = {cfg->certificate_file, cfg->key_file};
-    for (size_t i = 0; i < 2; i++) {
-        FILE *f = files[i] ? fopen(files[i], "re") : NULL;
-        if (files[i] && !f)
-            return err_say(et, E_IO, "%s: %s", files[i], strerror(errno));
-        if (f)
-            fclose(f);
-    }
-    return 0;
-}
-
 static const lws_retry_bo_t ping_policy = {.secs_since_valid_ping = PING_S, .secs_since_valid_hangup = PING_HANGUP_S};
 
 static int create(struct httpd *h, struct err_text *et) {
@@ -113,8 +101,8 @@ int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_te
         err_say(et, err, "\"%s\" is not an address and a port", cfg->listen);
     if (err == 0)
         err = check_bind(&h->address, cfg->listen, et);
-    if (err == 0)
-        err = check_files(cfg, et);
+    if (err == 0 && cfg->certificate_file)
+        err = httpd_certificate_read(&h->certificate, cfg->certificate_file, cfg->key_file, et);
     if (err == 0 && (slots_new(&h->exchanges, sizeof(struct exchange), CONNECTIONS_MAX) != 0 ||
                      slots_new(&h->websockets, sizeof(struct websocket), CONNECTIONS_MAX) != 0))
         err = err_say(et, E_NOMEM, "out of memory");
@@ -128,11 +116,13 @@ int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_te
             uv_run(cfg->loop, UV_RUN_NOWAIT);
         if (h->context)
             lws_context_destroy(h->context);
+        httpd_certificate_free(h->certificate);
         slots_free(h->exchanges);
         slots_free(h->websockets);
         free(h);
         return err;
     }
+    h->cfg.listen = h->cfg.certificate_file = h->cfg.key_file = NULL; /* they may go */
     *hp = h;
     return 0;
 }
@@ -141,6 +131,7 @@ static void on_closer_closed(uv_handle_t *handle) {
     struct httpd *h = handle->data;
     void (*done)(void *) = h->done;
     void *arg = h->done_arg;
+    httpd_certificate_free(h->certificate);
     slots_free(h->exchanges);
     slots_free(h->websockets);
     free(h);

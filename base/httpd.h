@@ -73,12 +73,23 @@ struct httpd_config {
     void *arg;
 };
 
-/* Strings of the config are kept by reference. Returns 0 or E_IO, E_INVAL with a sentence. */
+/* Strings of the config are kept by reference, but for listen and the files. Returns 0 or E_IO, E_INVAL with a
+ * sentence. */
 int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_text *et);
 /* Two steps: stop at once, close all connections; done(arg) from the loop, when nothing is left and h is freed. */
 void httpd_close(struct httpd *h, void (*done)(void *arg), void *arg);
 /* The address that it listens on, with the real port. */
 const struct addr *httpd_address(const struct httpd *h);
+
+/* A certificate with its chain and key, from PEM files that may go afterwards. Returns 0, or E_IO, E_CRYPTO, E_NOMEM
+ * with a sentence that names the file: it cannot be read, holds none, or they do not belong together. */
+struct httpd_certificate;
+int httpd_certificate_read(struct httpd_certificate **cp, const char *certificate_file, const char *key_file,
+                           struct err_text *et);
+struct httpd_certificate *httpd_certificate_free(struct httpd_certificate *c);
+/* New connections get this one; those that are open stay. Takes c. Only for a server that was started with TLS. Returns
+ * whether it is another one than before. */
+bool httpd_certificate_use(struct httpd *h, struct httpd_certificate *c);
 
 /* Exactly one reply for each request. body is copied. */
 void httpd_reply(struct httpd *h, http_id id, int status, const char *content_type, const void *body, size_t len,

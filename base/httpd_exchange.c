@@ -373,9 +373,11 @@ void httpd_stream_cut(struct httpd *h, http_id id) {
 
 int httpd_on_http(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
     struct httpd *h = wsi ? httpd_of(wsi) : NULL;
-    struct session *s = user;
+    struct session *s = user; /* but of a connection's callbacks alone */
     if (h && !h->closing && reason == LWS_CALLBACK_FILTER_NETWORK_CONNECTION)
         return httpd_filter_connection(h, (lws_intptr_t)in);
+    if (h && h->certificate && reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS)
+        httpd_tls_attach(h, user);
     if (!h || !s || h->closing)
         return 0;
     switch (reason) {

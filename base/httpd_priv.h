@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the server share: httpd.c (life, connections), httpd_exchange.c (requests, replies, streams),
- * httpd_ws.c (WebSockets). */
+ * httpd_ws.c (WebSockets), httpd_tls.c (certificates). */
 #ifndef BASE_HTTPD_PRIV_H
 #define BASE_HTTPD_PRIV_H
 
@@ -53,7 +53,8 @@ struct httpd {
     struct lws_protocols protocols[3];
     struct slots *exchanges, *websockets;
     struct addr address;
-    uint64_t refused_us; /* when a refusal was logged last */
+    struct httpd_certificate *certificate; /* NULL: plain HTTP */
+    uint64_t refused_us;                   /* when a refusal was logged last */
     bool closing;
     uv_idle_t closer;
     int closing_turns;
@@ -77,6 +78,9 @@ void httpd_exchange_drop(struct httpd *h, struct session *s);
 /* httpd_ws.c */
 int httpd_on_ws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 void httpd_ws_drop(struct httpd *h, ws_id id);
+
+/* httpd_tls.c: the certificate of h goes into each handshake of this SSL_CTX. */
+void httpd_tls_attach(struct httpd *h, void *ssl_ctx);
 
 /* httpd.c: may a new connection stay? Returns 0, or -1. */
 int httpd_filter_connection(struct httpd *h, lws_intptr_t fd);

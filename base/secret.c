@@ -46,7 +46,8 @@ int secret_file_read(char **p, size_t *len, const char *path, struct err_text *e
     char *bytes = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return err_say(et, E_IO, "%s: %s", path, strerror(errno));
+        return err_say(et, E_IO, "%s: %s%s", path, strerror(errno),
+                       errno == EACCES ? "; it must belong to the user that this process runs as" : "");
     int err = check_file(fd, path, &size, et);
     if (err == 0 && !(bytes = calloc(1, size + 1)))
         err = err_say(et, E_NOMEM, "%s: out of memory", path);

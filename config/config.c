@@ -213,12 +213,17 @@ static int complete(struct config *c, const char *folder) {
 
 /* Loading */
 
-static const cyaml_config_t cyaml = {.log_level = CYAML_LOG_ERROR, .mem_fn = cyaml_mem, .flags = CYAML_CFG_NO_ALIAS};
+/* Apart from the configuration, which is const to all that hold it. */
+struct config_life {
+    unsigned refs;
+    struct config *config;
+};
 
 static int fill(struct config **cp, const struct config_doc *d, struct err_text *et) {
     void *data = NULL;
-    cyaml_err_t status = cyaml_load_data((const uint8_t *)d->text.p, d->text.len, &cyaml, &config_schema, &data, NULL);
-    if (status != CYAML_OK)
+    cyaml_err_t status =
+        cyaml_load_data((const uint8_t *)d->text.p, d->text.len, &config_cyaml, &config_schema, &data, NULL);
+    if (status != CYAML_OK || !data)
         return err_say(et, E_INVAL, "%s:1: cannot be loaded: %s", d->file, cyaml_strerror(status));
     *cp = data;
     return 0;
@@ -241,6 +246,22 @@ static int finish(struct config *c, const struct config_doc *d, struct err_text 
     return config_check(c, d, et);
 }
 
+static int give_life(struct config *c, const struct config_doc *d, struct err_text *et) {
+    c->life = calloc(1, sizeof *c->life);
+    if (!c->life)
+        return err_say(et, E_NOMEM, "%s: out of memory", d->file);
+    *c->life = (struct config_life){1, c};
+    return 0;
+}
+
+static struct config *config_free(struct config *c) {
+    if (c) {
+        free(c->life);
+        cyaml_free(&config_cyaml, &config_schema, c, 0);
+    }
+    return NULL;
+}
+
 int config_load(struct config **cp, const char *path, struct err_text *et) {
     struct config_doc d;
     struct config *c = NULL;
@@ -250,6 +271,8 @@ int config_load(struct config **cp, const char *path, struct err_text *et) {
     if (err == 0)
         err = fill(&c, &d, et);
     if (err == 0 && c)
+        err = give_life(c, &d, et);
+    if (err == 0 && c)
         err = finish(c, &d, et);
     config_doc_free(&d);
     if (err != 0)
@@ -258,9 +281,23 @@ int config_load(struct config **cp, const char *path, struct err_text *et) {
     return err;
 }
 
-struct config *config_free(struct config *c) {
-    if (c)
-        cyaml_free(&cyaml, &config_schema, c, 0);
+int config_say(struct err_text *et, int err, const char *path, const char *key, const char *sentence) {
+    struct err_text ignored = {""};
+    struct config_doc d;
+    config_doc_read(&d, path, &ignored); /* without it the line is 1 */
+    config_doc_say(&d, et, err, key, "%s", sentence);
+    config_doc_free(&d);
+    return err;
+}
+
+const struct config *config_ref(const struct config *c) {
+    c->life->refs++;
+    return c;
+}
+
+const struct config *config_unref(const struct config *c) {
+    if (c && --c->life->refs == 0)
+        config_free(c->life->config);
     return NULL;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The gateway's configuration: one YAML file, read once and never changed afterwards. Every key with its default is
- * explained in config/wakegate.yaml. Strings are never NULL after loading unless the comment says so. Thread: any,
- * read-only after load. */
+/* The gateway's configuration: one YAML file, loaded as a whole and never changed afterwards; a reload makes another
+ * one, and whoever still works by the one before holds a reference to it. Every key with its default is explained in
+ * config/wakegate.yaml. Strings are never NULL after loading unless the comment says so. Thread: any to read;
+ * references are taken and given back on one thread. */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
@@ -160,6 +161,8 @@ struct config_cluster {
     char *node, *redis_url;
 };
 
+struct config_life; /* the count of references */
+
 struct config {
     struct config_listen listen;
     struct config_media media;
@@ -174,12 +177,19 @@ struct config {
     struct config_log log;
     struct config_cluster cluster;
     char *user; /* to run as, when started as root; "": stay */
+    struct config_life *life;
 };
 
-/* Read, check and complete. Relative paths inside are resolved against the file's folder. Returns 0 and *cp, or E_* and
- * a sentence "FILE:LINE: KEY: what is wrong and how to mend it". */
+/* Read, check and complete. Relative paths inside are resolved against the file's folder. Returns 0 and *cp with one
+ * reference, the caller's, or E_* and a sentence "FILE:LINE: KEY: what is wrong and how to mend it". */
 int config_load(struct config **cp, const char *path, struct err_text *et);
-struct config *config_free(struct config *c);
+/* Of the file of config_load: "FILE:LINE: KEY: sentence", for what shows only when the configuration is used. key: as
+ * in "apps[1].apns". Returns err. */
+int config_say(struct err_text *et, int err, const char *path, const char *key, const char *sentence);
+/* One more reference to a configuration of config_load, and to all that it points to. Returns c. */
+const struct config *config_ref(const struct config *c);
+/* Give one back; with the last it is freed. c may be NULL. Returns NULL. */
+const struct config *config_unref(const struct config *c);
 
 const struct config_app *config_app(const struct config *c, const char *name); /* NULL when unknown */
 const char *config_handoff_name(enum config_handoff h);

@@ -16,7 +16,8 @@ static int read_file(struct buf *out, const char *file, struct err_text *et) {
     size_t n;
     FILE *f = fopen(file, "re");
     if (!f)
-        return err_say(et, E_IO, "%s: %s", file, strerror(errno));
+        return err_say(et, E_IO, "%s: %s%s", file, strerror(errno),
+                       errno == EACCES ? "; the user that this process runs as must be able to read it" : "");
     while ((n = fread(chunk, 1, sizeof chunk, f)) > 0 && out->len <= CONFIG_FILE_MAX_BYTES)
         buf_add(out, chunk, n);
     int failed = ferror(f);

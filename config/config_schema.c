@@ -176,3 +176,4 @@ static const cyaml_schema_field_t root[] = {
     CYAML_FIELD_END};
 
 const cyaml_schema_value_t config_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config, root)};
+const cyaml_config_t config_cyaml = {.log_level = CYAML_LOG_ERROR, .mem_fn = cyaml_mem, .flags = CYAML_CFG_NO_ALIAS};

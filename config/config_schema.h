@@ -6,5 +6,6 @@
 #include <cyaml/cyaml.h>
 
 extern const cyaml_schema_value_t config_schema;
+extern const cyaml_config_t config_cyaml; /* for every call of libcyaml */
 
 #endif

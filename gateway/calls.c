@@ -119,6 +119,7 @@ void calls_remove(struct call *c) {
     json_decref(c->data);
     json_decref(c->timeline);
     free(c->devices);
+    config_unref(c->config);
     slots_release(cs->slots, c->slot);
 }
 
@@ -327,6 +328,7 @@ static void on_sweep(uv_timer_t *t) {
     if (now_ms - cs->slow_ms < SLOW_MS)
         return;
     cs->slow_ms = now_ms;
+    push_service_sweep(cs->d.pushes, calls_let_go, cs);
     phones_sweep(cs, now_ms);
     sweep_ended(cs);
     sweep_refused(cs);
@@ -375,6 +377,46 @@ int calls_new(struct calls **cp, const struct calls_deps *deps) {
 
 void calls_attach_http(struct calls *c, struct http *h) {
     c->http = h;
+}
+
+void calls_set_config(struct calls *c, const struct config *cfg) {
+    c->d.config = cfg;
+    c->candidate_count = 0; /* of its addresses, they are looked up again */
+}
+
+static bool pushes_by(const struct call *c, const struct apns_credential *credential) {
+    for (unsigned i = 0; i < c->device_count; i++) {
+        const struct call_device *d = &c->devices[i];
+        if (d->credential == credential && c->fsm.state == CALL_RINGING)
+            return true;
+        for (unsigned k = 0; d->credential == credential && k < d->push_count; k++)
+            if (d->pushes[k].queued)
+                return true;
+    }
+    return false;
+}
+
+static void forget_credential(struct call *c, const struct apns_credential *credential) {
+    for (unsigned i = 0; i < c->device_count; i++)
+        if (c->devices[i].credential == credential)
+            c->devices[i].credential = NULL;
+}
+
+bool calls_let_go(const struct apns_credential *credential, void *calls) {
+    struct calls *cs = calls;
+    struct call *lists[] = {cs->live, cs->ended}, *c;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        DL_FOREACH(lists[i], c) {
+            if (pushes_by(c, credential))
+                return false;
+        }
+    }
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        DL_FOREACH(lists[i], c) {
+            forget_credential(c, credential);
+        }
+    }
+    return true;
 }
 
 void calls_drain(struct calls *c) {

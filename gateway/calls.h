@@ -19,7 +19,8 @@
 
 struct calls;
 
-/* Everything a call needs; all outlive the calls. http is set by calls_attach_http, since both need each other. */
+/* Everything a call needs; all outlive the calls, config until calls_set_config. http is set by calls_attach_http,
+ * since both need each other. */
 struct calls_deps {
     uv_loop_t *loop;
     const struct config *config;
@@ -34,6 +35,10 @@ struct calls_deps {
 
 int calls_new(struct calls **cp, const struct calls_deps *deps);
 void calls_attach_http(struct calls *c, struct http *h);
+/* New calls go by this configuration from now on; those that there are keep a reference to theirs. */
+void calls_set_config(struct calls *c, const struct config *cfg);
+/* For push_service_sweep: no call will push by it any more, and none points to it. */
+bool calls_let_go(const struct apns_credential *credential, void *calls);
 /* What the store knew at start: calls that a crash left open go on where all parts of them were kept, and else end with
  * reason "error"; keys go on answering. */
 void calls_load_kept(struct calls *c, const struct kept_row *row);

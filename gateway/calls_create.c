@@ -34,7 +34,7 @@ static int check_gateway(const struct calls *cs, struct call_refusal *no) {
 }
 
 static int choose_route(struct call *c, const struct call_request *rq, struct call_refusal *no) {
-    const struct config *cfg = c->owner->d.config;
+    const struct config *cfg = c->config = config_ref(c->owner->d.config);
     struct config_query q = {.callee = rq->callee, .caller = rq->handle, .tenant = rq->tenant};
     c->route = config_route(cfg, &q, NULL);
     if (!c->route)

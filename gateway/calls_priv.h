@@ -102,12 +102,12 @@ struct call_device {
     enum media_mode mode;
     struct call_near *waiting; /* mode sealed, until it is chosen or out; else NULL */
     struct call_push pushes[CALL_PUSHES_MAX];
-    unsigned push_count; /* 0 over the connection */
-    struct apns_credential *credential;
-    ws_id ws;                        /* the connection that this leg is told over; 0: none */
-    bool joining;                    /* the `call` message is being made, and takes the handoff with it */
-    bool over_told;                  /* the phone knows that it is out, for all that is known here */
-    struct call_device *prev, *next; /* in device_calls.list */
+    unsigned push_count;                /* 0 over the connection */
+    struct apns_credential *credential; /* NULL: there is none, or it is retired and the call needs it no more */
+    ws_id ws;                           /* the connection that this leg is told over; 0: none */
+    bool joining;                       /* the `call` message is being made, and takes the handoff with it */
+    bool over_told;                     /* the phone knows that it is out, for all that is known here */
+    struct call_device *prev, *next;    /* in device_calls.list */
 };
 
 /* The calls that a device has a leg in, ended ones included while they are in memory. */
@@ -124,7 +124,8 @@ struct call {
     char tenant[DEVICE_TENANT_BYTES], callee[DEVICE_ID_BYTES];
     char handle[PUSH_NAME_BYTES], name[PUSH_NAME_BYTES];
     bool video, started;
-    const struct config_route *route;
+    const struct config *config;      /* a reference: the call keeps to what it began with */
+    const struct config_route *route; /* of it, and so is the app */
     const struct config_app *app;
     json_t *data;
     struct call_fsm fsm;

@@ -417,7 +417,7 @@ static void set_timeline(struct call *c, const struct reader *r) {
 }
 
 static int set_call(struct call *c, const struct kept_call *k, const struct call_row *row, struct err_text *et) {
-    const struct config *cfg = c->owner->d.config;
+    const struct config *cfg = c->config = config_ref(c->owner->d.config);
     json_t *doc = json_loads(row->doc, 0, NULL);
     const char *route = json_string_value(json_object_get(doc, "route"));
     for (unsigned i = 0; route && i < cfg->routes_count; i++)

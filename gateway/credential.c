@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/credential.h"
 
+#include "base/buf.h"
+#include "base/bytes.h"
 #include "base/secret.h"
 
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
+
+#define CA_FILE_MAX_BYTES (4U << 20)
 
 enum { LOGIN, LOGIN_PASSWORD, PROXY_PASSWORD };
 
@@ -50,6 +56,38 @@ int credential_read(struct credential *c, const struct config_apns *apns, const 
     if (err == 0)
         err = read_password(&c->files[PROXY_PASSWORD], apns->proxy_password_file, &c->apns.proxy_password, et);
     return err;
+}
+
+static void add_field(struct buf *b, const char *p, size_t len) {
+    buf_addf(b, "%zu:", p ? len + 1 : 0);
+    buf_add(b, p ? p : "", p ? len : 0);
+}
+
+/* What cannot be read is said when the credential is checked. */
+static void add_plain_file(struct buf *b, const char *file) {
+    char chunk[4096];
+    size_t n;
+    FILE *f = file ? fopen(file, "re") : NULL;
+    for (size_t total = 0; f && total < CA_FILE_MAX_BYTES && (n = fread(chunk, 1, sizeof chunk, f)) > 0; total += n)
+        buf_add(b, chunk, n);
+    if (f)
+        fclose(f);
+}
+
+void credential_print(uint8_t out[static CREDENTIAL_PRINT_BYTES], const struct credential *c) {
+    const struct apns_credential_config *a = &c->apns;
+    const char *texts[] = {a->host, a->ca_file, a->team_id, a->key_id, a->proxy, a->proxy_user};
+    struct buf all = {0};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        add_field(&all, texts[i], texts[i] ? strlen(texts[i]) : 0);
+    for (size_t i = 0; i < CREDENTIAL_FILES; i++)
+        add_field(&all, c->files[i].p, c->files[i].len);
+    buf_addf(&all, "%u,%u,%u,%u,%d;", a->port, a->ring_connections, a->hedge_ms, a->expiry_alarm_days,
+             a->certificate != NULL);
+    add_plain_file(&all, a->ca_file);
+    if (all.oom || EVP_Digest(all.p, all.len, out, NULL, EVP_sha256(), NULL) != 1)
+        random_bytes(out, CREDENTIAL_PRINT_BYTES); /* like no other: then it is renewed */
+    buf_wipe(&all);
 }
 
 void credential_wipe(struct credential *c) {

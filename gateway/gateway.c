@@ -1,17 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "gateway/gateway.h"
-
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/api_devices.h"
-#include "gateway/api_events.h"
-#include "gateway/api_reports.h"
-#include "gateway/api_system.h"
-#include "gateway/api_webhooks.h"
-#include "gateway/calls.h"
+#include "gateway/gateway_priv.h"
 #include "gateway/identities.h"
 #include "gateway/privileges.h"
-#include "gateway/push_service.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -26,35 +18,6 @@
 #define OPEN_FILES       66560  /* connections that base/httpd takes, and some */
 #define RETENTION_MIN_MS 120000 /* an ended call is answered for at least so long */
 
-enum { API_CALLS, API_WHIP, API_DEVICES, API_REPORTS, API_EVENTS, API_WEBHOOKS, API_SYSTEM, APIS };
-
-struct gateway {
-    const struct config *cfg;
-    uv_loop_t loop;
-    uv_signal_t sigterm, sigint;
-    uv_timer_t drain, prune, rotate;
-    char srtp_profiles[128]; /* in OpenSSL's list syntax */
-    struct metrics *metrics;
-    struct store *store;
-    struct events *events;
-    struct webhooks *webhooks;
-    struct devices *devices;
-    struct ringback *ringback; /* NULL: none */
-    struct media *media;
-    struct push_service *pushes;
-    struct seal *seal; /* NULL: the config has no key */
-    struct calls *calls;
-    struct http *http;
-    struct http_api apis[APIS];
-    struct api_devices api_devices;
-    struct api_reports api_reports;
-    struct api_events api_events;
-    struct api_webhooks api_webhooks;
-    struct api_system api_system;
-    uint64_t drain_until_ms;
-    bool ending;
-};
-
 /* Going down: calls, then the API, then pushes, then the store, each when the one before it is gone */
 
 static void on_store_closed(void *arg) {
@@ -68,6 +31,7 @@ static void close_store(void *arg) {
     /* Until here, one more signal of an impatient operator would have ended the process half-way. */
     uv_close((uv_handle_t *)&g->sigterm, NULL);
     uv_close((uv_handle_t *)&g->sigint, NULL);
+    uv_close((uv_handle_t *)&g->sighup, NULL);
     if (g->store)
         store_close(g->store, on_store_closed, g);
 }
@@ -157,6 +121,15 @@ static void on_signal(uv_signal_t *s, int signum) {
     uv_timer_start(&g->drain, on_drain, 0, DRAIN_CHECK_MS);
 }
 
+static void on_sighup(uv_signal_t *s, int signum) {
+    struct gateway *g = s->data;
+    (void)signum;
+    if (g->ending || g->drain_until_ms)
+        log_info("not reloaded", log_s("detail", "the gateway goes down"));
+    else
+        gateway_reload(g);
+}
+
 /* Coming up */
 
 static int start_pushes(struct gateway *g, struct err_text *et) {
@@ -189,7 +162,12 @@ int gateway_ringback(struct ringback **rp, const struct config *cfg, struct err_
 
 static int start_media(struct gateway *g, struct err_text *et) {
     const struct config_media *m = &g->cfg->media;
-    bool given = m->certificate_file[0];
+    if (m->certificate_file[0]) {
+        g->dtls_certificate_file = strdup(m->certificate_file);
+        g->dtls_key_file = strdup(m->key_file);
+        if (!g->dtls_certificate_file || !g->dtls_key_file)
+            return err_say(et, E_NOMEM, "out of memory");
+    }
     join_profiles(g->srtp_profiles, sizeof g->srtp_profiles, m);
     int err = gateway_ringback(&g->ringback, g->cfg, et);
     if (err != 0)
@@ -200,8 +178,8 @@ static int start_media(struct gateway *g, struct err_text *et) {
                               .calls_max = m->calls_max,
                               .hold_ms = *m->hold_ms,
                               .inactivity_ms = m->inactivity_s * 1000,
-                              .identity = {.certificate_file = given ? m->certificate_file : NULL,
-                                           .key_file = given ? m->key_file : NULL,
+                              .identity = {.certificate_file = g->dtls_certificate_file,
+                                           .key_file = g->dtls_key_file,
                                            .srtp_profiles = g->srtp_profiles},
                               .ringback = g->ringback,
                               .keep = g->cfg->store.seal_key_file[0] != 0};
@@ -223,6 +201,12 @@ static void on_rotate(uv_timer_t *t) {
         log_info("new DTLS identity", log_i("workers", media_workers(g->media)));
     else
         log_error("no new DTLS identity", log_s("detail", et.s));
+}
+
+void gateway_rotate_from_now(struct gateway *g) {
+    uint64_t every_ms = g->cfg->media.rotate_identity_s * 1000ULL;
+    if (!g->cfg->media.certificate_file[0])
+        uv_timer_start(&g->rotate, on_rotate, every_ms, every_ms);
 }
 
 static int start_calls(struct gateway *g, struct err_text *et) {
@@ -343,6 +327,7 @@ static int start(struct gateway *g, struct err_text *et) {
     int (*const steps[])(struct gateway *, struct err_text *) = {start_media, start_pushes};
     if (metrics_new(&g->metrics) != 0)
         return err_say(et, E_NOMEM, "out of memory");
+    gateway_reload_metrics(g);
     allow_open_files();
     privileges_lock();
     int err = 0;
@@ -390,14 +375,24 @@ static void on_prune(uv_timer_t *t) {
 static void start_handles(struct gateway *g) {
     uv_signal_init(&g->loop, &g->sigterm);
     uv_signal_init(&g->loop, &g->sigint);
+    uv_signal_init(&g->loop, &g->sighup);
     uv_timer_init(&g->loop, &g->drain);
     uv_timer_init(&g->loop, &g->prune);
     uv_timer_init(&g->loop, &g->rotate);
-    g->sigterm.data = g->sigint.data = g->drain.data = g->prune.data = g->rotate.data = g;
+    g->sigterm.data = g->sigint.data = g->sighup.data = g->drain.data = g->prune.data = g->rotate.data = g;
 }
 
-int gateway_run(const struct config *cfg, const char *ready_file, struct err_text *et) {
-    struct gateway g = {.cfg = cfg};
+/* Held back since the program's start, and for good in the threads that were made meanwhile. */
+static void take_sighup(struct gateway *g) {
+    sigset_t set;
+    uv_signal_start(&g->sighup, on_sighup, SIGHUP);
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+int gateway_run(const struct config *cfg, const char *config_file, const char *ready_file, struct err_text *et) {
+    struct gateway g = {.cfg = cfg, .config_file = config_file};
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&g.loop);
     start_handles(&g);
@@ -406,9 +401,8 @@ int gateway_run(const struct config *cfg, const char *ready_file, struct err_tex
         uv_signal_start(&g.sigterm, on_signal, SIGTERM);
         uv_signal_start(&g.sigint, on_signal, SIGINT);
         uv_timer_start(&g.prune, on_prune, PRUNE_EVERY_MS, PRUNE_EVERY_MS);
-        if (!cfg->media.certificate_file[0])
-            uv_timer_start(&g.rotate, on_rotate, cfg->media.rotate_identity_s * 1000ULL,
-                           cfg->media.rotate_identity_s * 1000ULL);
+        gateway_rotate_from_now(&g);
+        take_sighup(&g);
         calls_loaded(g.calls);
         announce(&g, ready_file);
     } else {
@@ -417,12 +411,15 @@ int gateway_run(const struct config *cfg, const char *ready_file, struct err_tex
     uv_run(&g.loop, UV_RUN_DEFAULT);
     media_stop(g.media);
     ringback_free(g.ringback);
+    free(g.dtls_certificate_file);
+    free(g.dtls_key_file);
     devices_free(g.devices);
     webhooks_free(g.webhooks);
     events_free(g.events);
     seal_free(g.seal);
     metrics_free(g.metrics);
     uv_loop_close(&g.loop);
+    config_unref(g.cfg);
     if (err == 0)
         log_info("stopped", log_end());
     return err;

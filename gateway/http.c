@@ -322,6 +322,14 @@ void http_close(struct http *h, void (*done)(void *arg), void *arg) {
     httpd_close(h->httpd, on_closed, h);
 }
 
+void http_set_config(struct http *h, const struct config *cfg) {
+    h->cfg.config = cfg;
+}
+
+bool http_use_certificate(struct http *h, struct httpd_certificate *c) {
+    return httpd_certificate_use(h->httpd, c);
+}
+
 const struct addr *http_address(const struct http *h) {
     return httpd_address(h->httpd);
 }

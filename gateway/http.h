@@ -64,7 +64,7 @@ struct http_api {
 
 struct http_config {
     uv_loop_t *loop;
-    const struct config *config; /* listen.api, listen.tls, auth.tokens */
+    const struct config *config; /* listen.api, listen.tls, auth.tokens; lives until http_set_config */
     struct metrics *metrics;
     const struct http_api *apis; /* kept by reference */
     size_t api_count;
@@ -76,6 +76,10 @@ struct http_config {
 int http_start(struct http **hp, const struct http_config *hc, struct err_text *et);
 /* Two steps: stop listening and close connections; done(arg) from the loop, when nothing is left and h is freed. */
 void http_close(struct http *h, void (*done)(void *arg), void *arg);
+/* Requests from now on are judged by the tokens of this one. */
+void http_set_config(struct http *h, const struct config *cfg);
+/* As httpd_certificate_use. */
+bool http_use_certificate(struct http *h, struct httpd_certificate *c);
 /* The address it listens on, with the real port. */
 const struct addr *http_address(const struct http *h);
 

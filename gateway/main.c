@@ -9,6 +9,7 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,15 +47,23 @@ static int fail(const char *text) {
     return 1;
 }
 
+/* What would end the program waits until the gateway takes it for what it is. */
+static void hold_sighup(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static int cmd_serve(const struct options *o) {
     struct config *c = NULL;
     struct err_text et = {""};
+    hold_sighup();
     int err = config_load(&c, o->config, &et);
     if (err == 0) {
         log_setup(c->log.level, c->log.format);
-        err = gateway_run(c, o->ready_file, &et);
+        err = gateway_run(c, o->config, o->ready_file, &et);
     }
-    config_free(c);
     return err == 0 ? 0 : fail(et.s);
 }
 
@@ -68,18 +77,18 @@ static int cmd_check(const struct options *o) {
     }
     if (gateway_ringback(&ringback, c, &et) != 0) {
         fprintf(stderr, "%s: %s\n", o->config, et.s);
-        config_free(c);
+        config_unref(c);
         return 1;
     }
     ringback_free(ringback);
     if (webhooks_check(c, &et) != 0) {
         fprintf(stderr, "%s: %s\n", o->config, et.s);
-        config_free(c);
+        config_unref(c);
         return 1;
     }
     printf("%s: good: %u apps, %u routes, %u tokens\n", o->config, c->apps_count, c->routes_count,
            c->auth.tokens_count);
-    config_free(c);
+    config_unref(c);
     return 0;
 }
 
@@ -104,7 +113,7 @@ static int cmd_route(const struct options *o) {
         printf("route \"%s\" takes the call: app %s, rings for %u s\n", r->name, r->app, r->ring_timeout_s);
     bool taken = r && !r->reject;
     buf_free(&explain);
-    config_free(c);
+    config_unref(c);
     return taken ? 0 : 1;
 }
 
@@ -116,7 +125,7 @@ static int cmd_push_doctor(const struct options *o) {
         return 1;
     }
     int err = push_doctor(c, o->app, o->device, &et);
-    config_free(c);
+    config_unref(c);
     if (et.s[0])
         return fail(et.s);
     return err == 0 ? 0 : 1;
@@ -135,7 +144,7 @@ static int cmd_backup(const struct options *o) {
     int err = store_backup(c->store.url, o->to, &bytes, &et);
     if (err == 0)
         printf("%s: %" PRIu64 " bytes, checked\n", o->to, bytes);
-    config_free(c);
+    config_unref(c);
     return err == 0 ? 0 : fail(et.s);
 }
 

@@ -13,9 +13,29 @@
 
 struct push_service;
 
-/* Reads the key files. Returns 0, or E_* with a sentence that names the app. cfg and m outlive it. */
+/* Reads the key files. Returns 0, or E_* with a sentence that names the app. Of cfg nothing is kept; m outlives it. */
 int push_service_new(struct push_service **pp, uv_loop_t *loop, const struct config *cfg, struct metrics *m,
                      struct err_text *et);
+/* A reload: the credentials of another configuration, whose files are read again. push_service_plan reads and checks
+ * all of it; new ones connect already, nothing else changes. Returns 0, or E_* with a fault, and then nothing has
+ * changed. push_service_carry_out cannot fail: one that goes on is untouched when nothing of it has changed, or renewed
+ * with overlap; one that the configuration has no more takes the pushes of calls that know it until push_service_sweep.
+ * Takes the plan. Returns how many are new or renewed. push_plan_free drops a plan (NULL: none). Between the two calls
+ * cfg stays, and the loop does not turn. */
+struct push_plan;
+struct push_fault {
+    char key[64];    /* "apps[1].apns": which part of the configuration */
+    const char *app; /* its name; of cfg */
+    struct err_text why;
+};
+int push_service_plan(struct push_plan **pp, struct push_service *p, const struct config *cfg,
+                      struct push_fault *fault);
+unsigned push_service_carry_out(struct push_plan *plan);
+struct push_plan *push_plan_free(struct push_plan *plan);
+/* Retire the credentials that the configuration has no more and that let_go says yes to: nobody has a pointer to such a
+ * one afterwards. To be called now and then; without any it does nothing. */
+void push_service_sweep(struct push_service *p, bool (*let_go)(const struct apns_credential *c, void *arg), void *arg);
+
 /* From now on provider tokens are stored, sealed. Both outlive the service's use of the loop. */
 void push_service_keep_tokens(struct push_service *p, struct store *store, const struct seal *seal);
 /* A row of the store, before the loop runs; what is not a provider token, or not good any more, is left alone. */

@@ -191,8 +191,10 @@ static void set_options(struct webhook_post *p, const struct webhook_message *m)
     curl_easy_setopt(c, CURLOPT_PROXY, ""); /* nor one of the environment: it would connect for us */
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (m->ca_file)
+    if (m->ca_file) {
         curl_easy_setopt(c, CURLOPT_CAINFO, m->ca_file);
+        curl_easy_setopt(c, CURLOPT_CA_CACHE_TIMEOUT, 0L); /* else a file that was renewed is not seen for a day */
+    }
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
     curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);

@@ -108,6 +108,47 @@ static void adopt(struct webhooks *w, struct hook *k) {
     metric_set(k->m_pending, (int64_t)k->pending);
 }
 
+/* Are they the same to a receiver? */
+static bool same(const struct hook *a, const struct hook *b) {
+    bool files = a->ca_file && b->ca_file ? strcmp(a->ca_file, b->ca_file) == 0 : a->ca_file == b->ca_file;
+    return files && strcmp(a->url, b->url) == 0 && strcmp(a->tenant, b->tenant) == 0 &&
+           a->allow_private == b->allow_private && a->types == b->types && a->retry_count == b->retry_count &&
+           memcmp(a->retry_s, b->retry_s, a->retry_count * sizeof *a->retry_s) == 0 &&
+           secret_eq_bytes((const uint8_t *)&a->secret, (const uint8_t *)&b->secret, sizeof a->secret);
+}
+
+/* What the one before has on its way, and has asked the store. */
+static void take_flights(struct hook *k, struct hook *old) {
+    struct flight *f;
+    k->flights = old->flights;
+    k->count = old->count;
+    k->active = old->active;
+    k->asked = old->asked;
+    k->more = old->more;
+    DL_FOREACH(k->flights, f) {
+        f->hook = k;
+    }
+    old->flights = NULL;
+}
+
+/* One that has not changed goes on in place of its new self; else the new one takes over what is on its way. */
+static void carry_over(struct webhooks *w, struct hook **list) {
+    struct hook *k, *next;
+    DL_FOREACH_SAFE(*list, k, next) {
+        struct hook *old = webhooks_find(w, k->name);
+        if (!old)
+            continue;
+        if (same(old, k)) {
+            DL_DELETE(w->hooks, old);
+            DL_REPLACE_ELEM(*list, k, old);
+            old->disabled = false;
+            hook_free(k);
+        } else {
+            take_flights(k, old);
+        }
+    }
+}
+
 int webhooks_load(struct webhooks *w, const struct config *cfg, struct err_text *et) {
     struct hook *list = NULL, *k;
     int err = make_hooks(&list, cfg, et);
@@ -118,8 +159,10 @@ int webhooks_load(struct webhooks *w, const struct config *cfg, struct err_text 
     DL_FOREACH(w->hooks, k) {
         webhooks_note_pending(k->name, k->pending, w);
     }
+    carry_over(w, &list);
     DL_FOREACH(list, k) {
-        adopt(w, k);
+        if (!k->owner)
+            adopt(w, k);
     }
     webhook_hooks_free(&w->hooks);
     w->hooks = list;

@@ -23,8 +23,9 @@ struct webhooks_deps {
 };
 /* At start, before anything is submitted to the store. Returns 0 or E_NOMEM, E_IO. */
 int webhooks_new(struct webhooks **wp, const struct webhooks_deps *deps);
-/* Take the webhooks of this configuration in place of those before; of cfg nothing is kept. What was on its way goes
- * out again. Returns 0, or E_* with a sentence, and then nothing has changed. */
+/* Take the webhooks of this configuration in place of those before; of cfg nothing is kept. What is on its way to one
+ * of the same name goes on, and comes again by the new words if it fails; to one that is gone it is cut off, and stays
+ * in the store. Returns 0, or E_* with a sentence, and then nothing has changed. */
 int webhooks_load(struct webhooks *w, const struct config *cfg, struct err_text *et);
 /* No further attempt; what is on its way is cut off, and comes again after the next start. */
 void webhooks_close(struct webhooks *w);

@@ -33,6 +33,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         config_route(c, &q, &explain);
         buf_free(&explain);
     }
-    config_free(c);
+    config_unref(c);
     return 0;
 }

@@ -66,7 +66,7 @@ class Path(threading.Thread):
 
 
 class GStreamer(StackTest, unittest.IsolatedAsyncioTestCase):
-    register, caller, push, woken, handoff = (test_foreign_phone.ForeignPhone.__dict__[n]
+    register, caller, push, woken, handoff = (getattr(test_foreign_phone.ForeignPhone, n)
                                               for n in ("register", "caller", "push", "woken", "handoff"))
 
     def launch(self, handoff, path, heard):

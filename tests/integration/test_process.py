@@ -142,8 +142,8 @@ class Mistakes(StackTest):
             f.write("no certificate\n")
         self.refused(r"no.pem: No such file", with_tls(certificate="no.pem"))
         self.refused(r"no.key: No such file", with_tls(key="no.key"))
-        self.refused(r"certificate", with_tls(certificate="noise.pem"))
-        self.refused(r"certificate or its key", with_tls(key="other.key"))
+        self.refused(r"noise.pem: holds no certificate", with_tls(certificate="noise.pem"))
+        self.refused(r"other.key: not the key of the certificate in .*tls.pem", with_tls(key="other.key"))
         os.chmod(self.stack.path("other.key"), 0o644)
         self.refused(r"listen.tls.key_file: .*others can use this secret", with_tls("other.pem", "other.key"))
 

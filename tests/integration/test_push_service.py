@@ -231,7 +231,7 @@ routes:"""))
             f.write("wrong\n")
         refused = stack.start("refused", "wakegate", "serve", "-c", stack.config, ready=False)
         self.assertEqual(refused.process.wait(20), 1)
-        self.assertIn("apps[0] (vcs): apns: ", refused.log())
+        self.assertIn("apps[0].apns (vcs): ", refused.log())
         self.assertIn("password", refused.log())
 
     def test_a_proxy_with_a_password(self):

@@ -360,6 +360,106 @@ static void a_reload_brings_new_connections_up_before_the_old_ones_go(void **sta
     assert_string_not_equal(w->requests[1].bearer, old);
 }
 
+static void hold(struct world *w, struct request *r) {
+    (void)w;
+    (void)r;
+}
+
+static void assert_takes_no_more(struct world *w) {
+    struct err_text et = {""};
+    apns_push_id id;
+    struct apns_push p = {.token = "00ff",
+                          .apns_id = "00000000-0000-4000-8000-000000000000",
+                          .topic = "com.example.app.voip",
+                          .priority = 10,
+                          .payload = "{\"aps\":{}}",
+                          .payload_len = 10,
+                          .deadline_ms = now_ms(w) + 1000};
+    assert_int_equal(apns_core_push(w->credential, &p, on_result, &w->results[0], &id, &et), E_CLOSED);
+}
+
+static void one_that_is_retired_goes_when_its_pushes_have_their_results(void **state) {
+    struct world *w = *state;
+    w->other = world_credential(w, "other");
+    advance(w, 3000);
+    prove(w);
+    w->react = hold;
+    push(w, 0);
+    advance(w, 10);
+    assert_int_equal(w->request_count, 1);
+    apns_core_retire(w->credential);
+    assert_takes_no_more(w);
+    advance(w, 200);
+    assert_false(apns_core_unused(w->credential));
+    assert_int_equal(w->results[0].calls, 0);
+    respond(&w->requests[0], 200, "");
+    advance(w, 10);
+    assert_int_equal(w->results[0].verdict, APNS_ACCEPTED);
+    assert_true(apns_core_unused(w->credential));
+    unsigned before = alive(w, APNS_LANE_RING);
+    apns_core_remove(w->credential);
+    assert_int_equal(alive(w, APNS_LANE_RING), before - 2); /* those of the other stay */
+    w->credential = w->other;
+    w->react = NULL;
+    push(w, 1);
+    advance(w, 10);
+    assert_int_equal(w->results[1].verdict, APNS_ACCEPTED);
+}
+
+static void say_bad_token(struct world *w, struct request *r) {
+    if (w->counter++ == 0)
+        respond(r, 400, "BadDeviceToken");
+}
+
+/* Its push is at the other one, but comes back with a result. */
+static void one_that_is_retired_waits_for_a_push_that_is_at_its_pair(void **state) {
+    struct world *w = *state;
+    w->other = world_credential(w, "other");
+    apns_core_pair(w->credential, w->other);
+    advance(w, 3000);
+    w->react = say_bad_token;
+    push_to(w, 0, APNS_LANE_PROBE, NULL, 30000);
+    advance(w, 3000);
+    assert_int_equal(w->request_count, 2);
+    apns_core_retire(w->credential);
+    assert_false(apns_core_unused(w->credential));
+    assert_false(apns_core_unused(w->other));
+    respond(&w->requests[1], 200, "");
+    advance(w, 10);
+    assert_int_equal(w->results[0].calls, 1);
+    assert_ptr_equal(w->results[0].credential, w->other);
+    assert_true(apns_core_unused(w->credential));
+    apns_core_remove(w->credential);
+    /* The other has no pair any more: a bad token is the answer. */
+    w->credential = w->other;
+    w->counter = 0;
+    push_to(w, 1, APNS_LANE_PROBE, NULL, 30000);
+    advance(w, 100);
+    assert_int_equal(w->results[1].verdict, APNS_TOKEN_INVALID);
+}
+
+static void one_whose_pair_has_found_another_has_none(void **state) {
+    struct world *w = *state;
+    struct apns_credential *first = w->credential;
+    w->other = world_credential(w, "other");
+    apns_core_pair(first, w->other);
+    apns_core_pair(first, world_credential(w, "third"));
+    w->credential = w->other;
+    w->react = say_bad_token;
+    advance(w, 5000);
+    push_to(w, 0, APNS_LANE_PROBE, NULL, 30000);
+    advance(w, 5000);
+    assert_int_equal(w->results[0].verdict, APNS_TOKEN_INVALID);
+    assert_int_equal(w->request_count, 1);
+    apns_core_pair(first, NULL);
+    w->credential = first;
+    w->counter = 0;
+    push_to(w, 1, APNS_LANE_PROBE, NULL, 30000);
+    advance(w, 5000);
+    assert_int_equal(w->results[1].verdict, APNS_TOKEN_INVALID);
+    assert_int_equal(w->request_count, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -381,6 +481,9 @@ int main(void) {
         TEST(no_deadline_is_passed),
         TEST(a_queued_push_can_be_withdrawn),
         TEST(of_10000_pushes_with_many_goaways_none_is_lost_or_doubled),
+        TEST(one_that_is_retired_goes_when_its_pushes_have_their_results),
+        TEST(one_that_is_retired_waits_for_a_push_that_is_at_its_pair),
+        TEST(one_whose_pair_has_found_another_has_none),
         TEST(a_reload_brings_new_connections_up_before_the_old_ones_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

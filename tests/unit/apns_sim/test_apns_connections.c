@@ -59,6 +59,22 @@ static void a_credential_says_what_is_wrong_with_it(void **state) {
     assert_non_null(strstr(et.s, "/nowhere/ca.pem"));
 }
 
+static void a_credential_can_be_checked_without_a_client(void **state) {
+    struct world *w = *state;
+    struct err_text et = {""};
+    struct apns_credential_config cfg = config(w);
+    unsigned accepted = w->relay.accepted;
+    assert_int_equal(apns_credential_check(&cfg, &et), 0);
+    cfg.ca_file = "/nowhere/ca.pem";
+    assert_int_equal(apns_credential_check(&cfg, &et), E_IO);
+    assert_non_null(strstr(et.s, "/nowhere/ca.pem"));
+    cfg = config(w);
+    cfg.key_pem = "rubbish";
+    cfg.key_pem_len = 7;
+    assert_int_equal(apns_credential_check(&cfg, &et), E_CRYPTO);
+    assert_true(w->relay.accepted <= accepted + 1); /* the one of the fixture's own */
+}
+
 /* Connections that end */
 
 static void what_a_lost_connection_left_unanswered_goes_out_once_more(void **state) {
@@ -172,6 +188,23 @@ static void a_reload_goes_on_with_the_provider_token_of_the_same_key(void **stat
     assert_int_equal(apns_credential_reload(w->credential, &cfg, NULL), E_INVAL);
 }
 
+/* Its pushes go out, even those for which it has no connection yet; then it hangs up. */
+static void a_credential_that_is_retired_ends_with_its_last_push(void **state) {
+    struct world *w = *state;
+    push_many(w, 0, 3);
+    assert_int_equal(w->results[0].calls, 0);
+    apns_credential_retire(w->credential);
+    wait_for(w, done(w, 0, 3) == 3);
+    each_was(w, 0, 3, APNS_ACCEPTED);
+    wait_for(w, !w->relay.pairs);
+    add_credential(w); /* the same again is another one */
+    push_many(w, 3, 1);
+    wait_for(w, w->results[3].calls);
+    each_was(w, 3, 1, APNS_ACCEPTED);
+    apns_credential_retire(w->credential); /* and the client ends before it does */
+    close_apns(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         OWN(a_certificate_for_another_name_is_refused),
@@ -184,6 +217,8 @@ int main(void) {
         TEST(an_answer_about_the_connection_sends_its_push_over_another),
         TEST(a_credential_that_is_refused_makes_no_storm_of_connections),
         TEST(errors_of_others_do_not_end_a_connection),
+        TEST(a_credential_can_be_checked_without_a_client),
+        TEST(a_credential_that_is_retired_ends_with_its_last_push),
         TEST(a_reload_goes_on_with_the_provider_token_of_the_same_key),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);

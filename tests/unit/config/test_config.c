@@ -49,18 +49,18 @@ static void what_the_file_does_not_say_has_its_default(void **state) {
     assert_int_equal(c->log.format, LOG_FORMAT_LOGFMT);
     assert_string_equal(c->cluster.node, "a");
     assert_string_equal(c->user, "");
-    config_free(c);
+    config_unref(c);
 }
 
 static void the_default_of_one_log_key_does_not_depend_on_the_other(void **state) {
     struct config *c = loaded("log: {format: json}\n" SMALLEST);
     (void)state;
     assert_int_equal(c->log.level, LOG_LEVEL_INFO);
-    config_free(c);
+    config_unref(c);
     c = loaded("log: {level: debug}\n" SMALLEST);
     assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
     assert_int_equal(c->log.format, LOG_FORMAT_LOGFMT);
-    config_free(c);
+    config_unref(c);
 }
 
 static void handoffs_are_tried_from_the_fastest_when_none_is_named(void **state) {
@@ -70,7 +70,7 @@ static void handoffs_are_tried_from_the_fastest_when_none_is_named(void **state)
     (void)state;
     assert_int_equal(c->routes[0].handoff_count, 4);
     assert_memory_equal(c->routes[0].handoff, want, sizeof want);
-    config_free(c);
+    config_unref(c);
 }
 
 static void what_the_file_says_is_taken(void **state) {
@@ -145,7 +145,7 @@ static void what_the_file_says_is_taken(void **state) {
     assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
     assert_int_equal(c->log.format, LOG_FORMAT_JSON);
     assert_string_equal(c->user, "nobody");
-    config_free(c);
+    config_unref(c);
 }
 
 static void a_webhook_needs_little(void **state) {
@@ -159,14 +159,14 @@ static void a_webhook_needs_little(void **state) {
     assert_false(c->webhooks[0].allow_private);
     assert_int_equal(c->webhooks[0].retry_s_count, 7);
     assert_memory_equal(c->webhooks[0].retry_s, retry_s, sizeof retry_s);
-    config_free(c);
+    config_unref(c);
 }
 
 static void relative_paths_are_meant_from_the_files_folder(void **state) {
     struct config *c = loaded(SMALLEST);
     (void)state;
     assert_string_equal(c->apps[0].apns.key_file, key_file);
-    config_free(c);
+    config_unref(c);
 }
 
 static void an_unknown_key_gets_the_nearest_known_one(void **state) {
@@ -222,7 +222,7 @@ static void variables_of_the_environment_are_put_in(void **state) {
     struct config *c = loaded("media: {port: ${WAKEGATE_TEST_PORT}}\nuser: \"a${WAKEGATE_TEST_PORT}b\"\n" SMALLEST);
     assert_int_equal(c->media.port, 12345);
     assert_string_equal(c->user, "a12345b");
-    config_free(c);
+    config_unref(c);
     unsetenv("WAKEGATE_TEST_PORT");
 }
 
@@ -236,14 +236,14 @@ static void a_variable_that_is_not_set_is_refused_with_its_line(void **state) {
 static void variables_in_comments_are_left_alone(void **state) {
     (void)state;
     unsetenv("WAKEGATE_TEST_UNSET");
-    config_free(loaded("# ${WAKEGATE_TEST_UNSET}\n" SMALLEST "# it's ${ not closed\n"));
+    config_unref(loaded("# ${WAKEGATE_TEST_UNSET}\n" SMALLEST "# it's ${ not closed\n"));
 }
 
 static void a_doubled_dollar_stands_for_itself(void **state) {
     struct config *c = loaded("user: \"$${NAME}\"\n" SMALLEST);
     (void)state;
     assert_string_equal(c->user, "${NAME}");
-    config_free(c);
+    config_unref(c);
 }
 
 static void a_variable_cannot_change_the_structure(void **state) {
@@ -302,7 +302,7 @@ static void the_first_matching_route_wins(void **state) {
     assert_string_equal(config_route(c, &q, NULL)->name, "support-again");
     q.caller = "+19001234";
     assert_string_equal(config_route(c, &q, NULL)->name, "blocked");
-    config_free(c);
+    config_unref(c);
 }
 
 static void nothing_matches_and_no_route_is_found(void **state) {
@@ -310,7 +310,7 @@ static void nothing_matches_and_no_route_is_found(void **state) {
     struct config_query q = {.callee = "someone", .caller = "", .tenant = "acme"};
     (void)state;
     assert_null(config_route(c, &q, NULL));
-    config_free(c);
+    config_unref(c);
 }
 
 static void the_explanation_has_a_line_for_each_route_that_was_tried(void **state) {
@@ -323,7 +323,7 @@ static void the_explanation_has_a_line_for_each_route_that_was_tried(void **stat
                                    "  support: no, callee \"me@example.org\" is not \"support-?\"\n"
                                    "  rest: yes\n");
     buf_free(&explain);
-    config_free(c);
+    config_unref(c);
 }
 
 static void names_are_found_and_unknown_ones_are_not(void **state) {
@@ -337,8 +337,8 @@ static void names_are_found_and_unknown_ones_are_not(void **state) {
     assert_int_equal(config_scope_by_name("devices"), CONFIG_SCOPE_DEVICES);
     assert_int_equal(config_scope_by_name("admin"), CONFIG_SCOPE_ADMIN);
     assert_int_equal(config_scope_by_name("root"), 0);
-    assert_null(config_free(c));
-    assert_null(config_free(NULL));
+    assert_null(config_unref(c));
+    assert_null(config_unref(NULL));
 }
 
 int main(void) {

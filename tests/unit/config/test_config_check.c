@@ -6,9 +6,9 @@ static void plain_http_stays_on_the_loopback(void **state) {
     (void)state;
     assert_refused("listen:\n  api: \"0.0.0.0:8080\"\n" SMALLEST, 2, "listen.api: plain HTTP on 0.0.0.0:8080");
     assert_refused("listen: {api: \"[2001:db8::1]:80\"}\n" SMALLEST, 1, "listen.api: plain HTTP on [2001:db8::1]:80");
-    config_free(loaded("listen: {api: \"127.0.0.1:8080\"}\n" SMALLEST));
-    config_free(loaded("listen: {api: \"[::1]:8080\"}\n" SMALLEST));
-    config_free(loaded("listen: {api: \"0.0.0.0:8080\", behind_proxy: true}\n" SMALLEST));
+    config_unref(loaded("listen: {api: \"127.0.0.1:8080\"}\n" SMALLEST));
+    config_unref(loaded("listen: {api: \"[::1]:8080\"}\n" SMALLEST));
+    config_unref(loaded("listen: {api: \"0.0.0.0:8080\", behind_proxy: true}\n" SMALLEST));
 }
 
 static void with_a_certificate_every_address_is_served(void **state) {
@@ -19,7 +19,7 @@ static void with_a_certificate_every_address_is_served(void **state) {
     snprintf(want, sizeof want, "%s/c.pem", folder);
     assert_string_equal(c->listen.tls->certificate_file, want);
     assert_string_equal(c->listen.tls->key_file, key_file);
-    config_free(c);
+    config_unref(c);
     assert_refused("listen:\n  tls: {key_file: k.pem}\n" SMALLEST, 2,
                    "listen.tls.certificate_file: this key is required");
 }
@@ -110,7 +110,7 @@ static void a_certificate_takes_the_place_of_the_key(void **state) {
     assert_string_equal(c->apps[0].apns.certificate_file, key_file);
     assert_string_equal(c->apps[0].apns.key_file, "");
     assert_int_equal(*c->apps[0].apns.hedge_ms, 0);
-    config_free(c);
+    config_unref(c);
     assert_refused(with("key_file: key.p8\n", "certificate_file: key.p8\n"), 7,
                    "apps[0].apns.team_id: not together with certificate_file");
     assert_refused(with("key_file: key.p8\n", "key_file: key.p8\n      certificate_password_file: key.p8\n"), 10,
@@ -126,7 +126,7 @@ static void an_app_may_have_both_environments(void **state) {
     assert_string_equal(c->apps[0].other_environment->host, "api.sandbox.push.apple.com");
     assert_string_equal(c->apps[0].other_environment->key_id, "KEY7654321");
     assert_int_equal(*c->apps[0].other_environment->hedge_ms, 500);
-    config_free(c);
+    config_unref(c);
     assert_refused(with(ROUTES, "    other_environment:\n      team_id: ABCDE12345\n" ROUTES), 11,
                    "apps[0].other_environment.key_id: this key is required");
 }
@@ -151,7 +151,7 @@ static void a_proxy_is_checked(void **state) {
                                                          "      proxy_user: me\n      proxy_password_file: key.p8\n"));
     assert_string_equal(c->apps[0].apns.proxy, "[2001:db8::1]:3128");
     assert_string_equal(c->apps[0].apns.proxy_password_file, key_file);
-    config_free(c);
+    config_unref(c);
 }
 
 static void a_secret_file_that_others_can_read_is_refused(void **state) {
@@ -207,7 +207,7 @@ static void a_route_may_reject_with_the_default_status(void **state) {
     (void)state;
     assert_int_equal(c->routes[0].reject->status, 404);
     assert_string_not_equal(c->routes[0].reject->detail, "");
-    config_free(c);
+    config_unref(c);
 }
 
 int main(void) {

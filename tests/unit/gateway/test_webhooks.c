@@ -163,12 +163,44 @@ static void a_webhook_that_is_configured_no_more_gets_nothing_and_keeps_what_wai
     assert_string_equal(due(w), "1 {\"n\":1}");
 }
 
+/* Does the connection end, after what the client has said? */
+static bool is_cut(struct world *w, int fd, unsigned ms) {
+    uint64_t until = clock_mono_ms() + ms;
+    char bytes[512];
+    ssize_t n = -1;
+    while (n != 0 && clock_mono_ms() < until) {
+        uv_run(&w->fix.loop, UV_RUN_NOWAIT);
+        n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        usleep(200);
+    }
+    return n == 0;
+}
+
+static void what_is_on_its_way_goes_on_while_there_is_a_webhook_of_that_name(void **state) {
+    struct world *w = *state;
+    struct err_text et = {""};
+    happen(w, EVENT_CALL_ENDED, "t1");
+    int fd = attempt(w);
+    assert_int_equal(webhooks_load(w->webhooks, &w->config, &et), 0);
+    assert_false(is_cut(w, fd, 300));
+    happen(w, EVENT_CALL_ENDED, "t1");
+    close(attempt(w));             /* and takes new ones */
+    w->hook.allow_private = false; /* another one, which would not be allowed to connect again */
+    assert_int_equal(webhooks_load(w->webhooks, &w->config, &et), 0);
+    assert_false(is_cut(w, fd, 300));
+    w->config.webhooks_count = 0;
+    assert_int_equal(webhooks_load(w->webhooks, &w->config, &et), 0);
+    assert_true(is_cut(w, fd, FIXTURE_WAIT_MS));
+    close(fd);
+}
+
 #define case_of(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         case_of(an_event_is_recorded_for_who_wants_it_and_goes_out),
         case_of(a_bad_configuration_changes_nothing),
+        case_of(what_is_on_its_way_goes_on_while_there_is_a_webhook_of_that_name),
         case_of(a_webhook_that_is_configured_no_more_gets_nothing_and_keeps_what_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
