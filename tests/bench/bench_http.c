@@ -52,7 +52,7 @@ static void next_request(struct bench_http *h) {
 static void on_up(struct bench_conn *c, void *arg) {
     struct channel *ch = arg;
     (void)c;
-    LL_PREPEND(ch->http->free, ch);
+    LL_APPEND(ch->http->free, ch);
     next_request(ch->http);
 }
 
@@ -83,7 +83,7 @@ static size_t on_input(struct bench_conn *c, char *p, size_t len, void *arg) {
         fail("not a reply", p);
     struct bench_reply reply = {r->number, (unsigned)strtoul(p + 9, NULL, 10), end + 4, r->due_us, clock_mono_us()};
     ch->request = NULL;
-    LL_PREPEND(h->free, ch);
+    LL_APPEND(h->free, ch); /* each in its turn: one that rests for long is closed */
     h->waiting--;
     char behind = p[used];
     p[used] = 0; /* there is a byte behind what a buffer holds */
