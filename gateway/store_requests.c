@@ -81,11 +81,10 @@ int store_device_delete(struct store *s, const char *tenant, const char *id, sto
     return store_submit(s, r);
 }
 
-int store_call_put(struct store *s, const struct call_row *row, const struct idempotency_row *idem, store_done_cb cb,
-                   void *arg) {
+static struct store_request *call_put(const struct call_row *row, store_done_cb cb, void *arg) {
     struct store_request *r = store_request_new(cb, arg);
     if (!r)
-        return E_NOMEM;
+        return NULL;
     struct store_op *op = store_add_op(r, STORE_CALL_PUT);
     store_add_text(op, row->id);
     store_add_text(op, row->tenant);
@@ -95,8 +94,21 @@ int store_call_put(struct store *s, const struct call_row *row, const struct ide
     store_add_int(op, (int64_t)row->ended_ms);
     store_add_text(op, row->doc);
     store_add_text(op, row->timeline);
+    return r;
+}
+
+int store_call_put_late(struct store *s, const struct call_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = call_put(row, cb, arg);
+    return r ? store_submit_late(s, r) : E_NOMEM;
+}
+
+int store_call_put(struct store *s, const struct call_row *row, const struct idempotency_row *idem, store_done_cb cb,
+                   void *arg) {
+    struct store_request *r = call_put(row, cb, arg);
+    if (!r)
+        return E_NOMEM;
     if (idem) {
-        op = store_add_op(r, STORE_IDEMPOTENCY_PUT);
+        struct store_op *op = store_add_op(r, STORE_IDEMPOTENCY_PUT);
         store_add_text(op, idem->tenant);
         store_add_text(op, idem->key);
         store_add_text(op, idem->body_hash);
@@ -161,10 +173,10 @@ int store_call_list(struct store *s, const struct call_query *q, store_calls_cb 
     return store_submit(s, r);
 }
 
-int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
+static struct store_request *push_put(const struct push_row *row, store_done_cb cb, void *arg) {
     struct store_request *r = store_request_new(cb, arg);
     if (!r)
-        return E_NOMEM;
+        return NULL;
     struct store_op *op = store_add_op(r, STORE_PUSH_PUT);
     const char *texts[] = {row->id, row->call, row->device, row->tenant, row->app, row->app_version, row->os_version};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -184,7 +196,17 @@ int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb
     store_add_text(op, row->network);
     store_add_int(op, (int64_t)row->ring_end_ms);
     store_add_text(op, row->token_hash);
-    return store_submit(s, r);
+    return r;
+}
+
+int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = push_put(row, cb, arg);
+    return r ? store_submit(s, r) : E_NOMEM;
+}
+
+int store_push_put_late(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = push_put(row, cb, arg);
+    return r ? store_submit_late(s, r) : E_NOMEM;
 }
 
 struct push_row store_row_push(const struct store_value *v) {

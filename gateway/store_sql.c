@@ -76,14 +76,26 @@ static const char *const sql[STORE_STATEMENTS] = {
     [STORE_DEVICE_PUT] = "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STORE_DEVICE_DELETE] = "DELETE FROM devices WHERE tenant = ? AND id = ?",
     [STORE_DEVICES_ALL] = "SELECT * FROM devices ORDER BY created_ms",
-    [STORE_CALL_PUT] = "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?)",
+    /* A row is written again and again while its call lives: only what may change is, so that the indexes stay as they
+       are. */
+    [STORE_CALL_PUT] =
+        "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
+        " ended_ms = excluded.ended_ms, doc = excluded.doc, timeline = excluded.timeline",
     [STORE_CALL_GET] = "SELECT * FROM calls WHERE tenant = ? AND id = ?",
     /* ?2 and ?3: "" is any; ?4, ?5: the cursor, 0 is from the newest */
     [STORE_CALL_LIST] = "SELECT * FROM calls WHERE tenant = ?1 AND (?2 = '' OR state = ?2) AND (?3 = '' OR callee = ?3)"
                         " AND (?4 = 0 OR created_ms < ?4 OR (created_ms = ?4 AND id < ?5))"
                         " ORDER BY created_ms DESC, id DESC LIMIT ?6",
     [STORE_CALLS_LIVE] = "SELECT * FROM calls WHERE state <> 'ended'",
-    [STORE_PUSH_PUT] = "INSERT OR REPLACE INTO pushes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STORE_PUSH_PUT] =
+        "INSERT INTO pushes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET"
+        " app_version = excluded.app_version, os_version = excluded.os_version, predicted = excluded.predicted,"
+        " predicted_why = excluded.predicted_why, observed = excluded.observed, reported = excluded.reported,"
+        " report_error = excluded.report_error, outcome = excluded.outcome, status = excluded.status,"
+        " reason = excluded.reason, written_ms = excluded.written_ms, answered_ms = excluded.answered_ms,"
+        " received_ms = excluded.received_ms, reported_ms = excluded.reported_ms, attached_ms = excluded.attached_ms,"
+        " receipt_ms = excluded.receipt_ms, network = excluded.network, ring_end_ms = excluded.ring_end_ms,"
+        " token_hash = excluded.token_hash",
     [STORE_PUSH_LIST] =
         "SELECT * FROM pushes WHERE tenant = ?1 AND (?2 = '' OR device = ?2) ORDER BY queued_ms DESC LIMIT ?3",
     [STORE_PUSH_GET] = "SELECT * FROM pushes WHERE id = ?",
