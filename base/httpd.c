@@ -13,6 +13,7 @@
 #define FDS_RESERVED    64       /* for what is no connection of a client: push services, files */
 #define REFUSED_LOG_US  10000000 /* how often that is said */
 #define CLOSING_TURNS   8        /* of the loop, in which libwebsockets ends; it needs three */
+#define WS_RX_BYTES     1024     /* each WebSocket has a buffer of this size; a longer message comes in pieces */
 #define PING_S          20       /* a WebSocket that is silent for so long is asked, */
 #define PING_HANGUP_S   40       /* and given up after this */
 
@@ -79,7 +80,10 @@ static int create(struct httpd *h, struct err_text *et) {
     if (!h->context)
         return err_say(et, E_IO, "%s: libwebsockets does not start", cfg->listen);
     h->protocols[0] = (struct lws_protocols){"http", httpd_on_http, sizeof(struct session), 0, 0, NULL, 0};
-    h->protocols[1] = (struct lws_protocols){cfg->ws_protocol, httpd_on_ws, sizeof(struct session), 0, 0, NULL, 0};
+    h->protocols[1] = (struct lws_protocols){.name = cfg->ws_protocol,
+                                             .callback = httpd_on_ws,
+                                             .per_session_data_size = sizeof(struct session),
+                                             .rx_buffer_size = WS_RX_BYTES};
     info.port = addr_port(&h->address);
     info.iface = addr_ip(ip, &h->address);
     info.protocols = h->protocols;

@@ -17,10 +17,8 @@ struct exchange {
     struct buf body;
     uint64_t received_us;
     bool dispatched, replied, headers_sent, close_after;
-    uint8_t *head; /* LWS_PRE bytes, then the reply's head */
+    uint8_t *head; /* LWS_PRE bytes, then the reply's head, and its body unless it is a stream */
     size_t head_len;
-    uint8_t *out; /* LWS_PRE bytes, then the reply's body */
-    size_t out_len;
     const struct httpd_stream_ops *stream; /* NULL: a reply with an end */
     void *stream_arg;
     bool stream_ends;
