@@ -68,9 +68,3 @@ json_t *call_json(const struct call *c) {
                      time_json(c->ended_ms), "devices", devices_json(c), "media", media_json(c), "data",
                      c->data ? json_deep_copy(c->data) : json_object());
 }
-
-json_t *call_json_created(const struct call *c, const char *answer) {
-    json_t *o = call_json(c);
-    json_object_set_new(o, "answer", answer ? json_string(answer) : json_null());
-    return o;
-}

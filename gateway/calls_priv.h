@@ -376,7 +376,6 @@ void idempotency_free(struct calls *cs);
 
 /* call_json.c */
 json_t *call_json(const struct call *c);
-json_t *call_json_created(const struct call *c, const char *answer);
 
 /* api_create.c */
 /* How the caller is told of its new call. */
