@@ -14,8 +14,8 @@
 #define REFUSED_LOG_US  10000000 /* how often that is said */
 #define CLOSING_TURNS   8        /* of the loop, in which libwebsockets ends; it needs three */
 #define WS_RX_BYTES     1024     /* each WebSocket has a buffer of this size; a longer message comes in pieces */
-#define PING_S          20       /* a WebSocket that is silent for so long is asked, */
-#define PING_HANGUP_S   40       /* and given up after this */
+#define PING_MS         20000
+#define PINGER_SHARE    10 /* silence is noticed so much of ping_ms late at most */
 
 /* Without a descriptor left, accept() would fail at once again and again. Numbers are given out from the lowest, so a
  * high one says that few are left. */
@@ -61,7 +61,9 @@ static int check_files(const struct httpd_config *cfg, struct err_text *et) {
     return 0;
 }
 
-static const lws_retry_bo_t ping_policy = {.secs_since_valid_ping = PING_S, .secs_since_valid_hangup = PING_HANGUP_S};
+/* libwebsockets does not look for silence: its timers are one sorted list, and with thousands of WebSockets in it each
+ * byte that comes costs a walk through all of them. on_pinger looks. */
+static const lws_retry_bo_t no_pings = {.secs_since_valid_hangup = 0};
 
 static int create(struct httpd *h, struct err_text *et) {
     const struct httpd_config *cfg = &h->cfg;
@@ -71,7 +73,7 @@ static int create(struct httpd *h, struct err_text *et) {
         .foreign_loops = h->loops,
         .user = h,
         .pcontext = &h->context, /* NULL again when it is gone */
-        .retry_and_idle_policy = &ping_policy,
+        .retry_and_idle_policy = &no_pings,
         .pt_serv_buf_size = 16384,
     };
     if (cfg->certificate_file)
@@ -105,11 +107,16 @@ static int create(struct httpd *h, struct err_text *et) {
     return 0;
 }
 
+static void on_pinger(uv_timer_t *timer) {
+    httpd_ws_sweep(timer->data);
+}
+
 int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_text *et) {
     struct httpd *h = calloc(1, sizeof *h);
     if (!h)
         return err_say(et, E_NOMEM, "out of memory");
     h->cfg = *cfg;
+    h->cfg.ping_ms = cfg->ping_ms ? cfg->ping_ms : PING_MS;
     h->loops[0] = cfg->loop;
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
     int err = addr_parse_hostport(&h->address, cfg->listen);
@@ -137,6 +144,9 @@ int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_te
         free(h);
         return err;
     }
+    uv_timer_init(cfg->loop, &h->pinger);
+    h->pinger.data = h;
+    uv_timer_start(&h->pinger, on_pinger, h->cfg.ping_ms / PINGER_SHARE, h->cfg.ping_ms / PINGER_SHARE);
     *hp = h;
     return 0;
 }
@@ -176,6 +186,7 @@ void httpd_close(struct httpd *h, void (*done)(void *arg), void *arg) {
     }
     for (cursor = 0; slots_next(h->websockets, &cursor, &id);)
         httpd_ws_drop(h, id);
+    uv_close((uv_handle_t *)&h->pinger, NULL);
     lws_context_destroy(h->context);
     uv_idle_init(h->cfg.loop, &h->closer);
     h->closer.data = h;

@@ -53,6 +53,8 @@ struct httpd_config {
     const char *certificate_file, *key_file;  /* PEM; NULL: plain HTTP */
     size_t body_max_bytes, message_max_bytes; /* larger ones are refused: 413, and close code 1009 */
     size_t queue_max_bytes; /* WebSocket messages waiting for a slow peer; beyond it the connection is closed */
+    unsigned
+        ping_ms; /* a WebSocket that is silent for so long gets a ping, and is closed after twice that; 0: 20,000 */
     void (*request)(const struct httpd_request *r, void *arg);
     /* Something that httpd refuses itself (body too large, length missing): reply to it in the API's own form. */
     void (*refused)(http_id id, int status, const char *detail, void *arg);

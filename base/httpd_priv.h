@@ -37,6 +37,8 @@ struct websocket {
     size_t queued_bytes;
     struct buf in;
     bool in_binary, closing;
+    uint64_t heard_ms;     /* when something came last, monotonic */
+    bool pinged, ping_due; /* asked since then; and the ping has not left */
     int close_code;
     char close_reason[64];
 };
@@ -50,6 +52,7 @@ struct httpd {
     struct addr address;
     uint64_t refused_us; /* when a refusal was logged last */
     bool closing;
+    uv_timer_t pinger;
     uv_idle_t closer;
     int closing_turns;
     void (*done)(void *arg);
@@ -72,6 +75,8 @@ void httpd_exchange_drop(struct httpd *h, struct session *s);
 /* httpd_ws.c */
 int httpd_on_ws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 void httpd_ws_drop(struct httpd *h, ws_id id);
+/* Ask those that are silent, and give up those that stay so. */
+void httpd_ws_sweep(struct httpd *h);
 
 /* httpd.c: may a new connection stay? Returns 0, or -1. */
 int httpd_filter_connection(struct httpd *h, lws_intptr_t fd);

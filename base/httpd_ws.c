@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
 #include "base/httpd_priv.h"
 
 #include <netinet/tcp.h>
@@ -41,6 +42,7 @@ static int ws_open(struct httpd *h, struct lws *wsi, struct session *s) {
     if (!w)
         return -1;
     w->wsi = wsi;
+    w->heard_ms = clock_mono_ms();
     /* What is sent and not acknowledged shows a dead path in seconds; the ping alone takes a minute. */
     int timeout = WS_USER_TIMEOUT_MS;
     setsockopt(lws_get_socket_fd(wsi), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
@@ -48,6 +50,37 @@ static int ws_open(struct httpd *h, struct lws *wsi, struct session *s) {
         addr_from_sockaddr(&peer, (struct sockaddr *)&ss);
     h->cfg.ws.open(s->id, &peer, h->cfg.arg);
     return 0;
+}
+
+static void ws_heard(const struct httpd *h, const struct session *s) {
+    struct websocket *w = slots_get(h->websockets, s->id);
+    if (!w)
+        return;
+    w->heard_ms = clock_mono_ms();
+    w->pinged = false;
+}
+
+void httpd_ws_sweep(struct httpd *h) {
+    uint64_t now_ms = clock_mono_ms();
+    uint32_t cursor = 0;
+    slot_id id;
+    while (slots_next(h->websockets, &cursor, &id)) {
+        struct websocket *w = slots_get(h->websockets, id);
+        uint64_t silent_ms = now_ms - w->heard_ms;
+        if (silent_ms >= 2ULL * h->cfg.ping_ms) {
+            /* At once: outside of its callbacks libwebsockets does not see that a timer was set. w is gone then. */
+            lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+        } else if (silent_ms >= h->cfg.ping_ms && !w->pinged && !w->closing) {
+            w->pinged = w->ping_due = true;
+            lws_callback_on_writable(w->wsi);
+        }
+    }
+}
+
+static int ws_ping(struct websocket *w) {
+    uint8_t ping[LWS_PRE + 1] = {0}; /* libwebsockets keeps a pong without a payload to itself */
+    w->ping_due = false;
+    return lws_write(w->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
 }
 
 static int ws_receive(struct httpd *h, struct lws *wsi, struct session *s, const void *p, size_t len) {
@@ -95,6 +128,10 @@ static int ws_writable(struct httpd *h, struct lws *wsi, struct session *s) {
         /* Not "return -1": a libwebsockets built for debugging, as Debian's is, then closes twice, and the second time
          * throws the close frame away. */
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+    } else if (w->ping_due && m) {
+        lws_callback_on_writable(wsi); /* one frame each turn */
+    } else if (w->ping_due) {
+        return ws_ping(w);
     }
     return 0;
 }
@@ -118,7 +155,11 @@ int httpd_on_ws(struct lws *wsi, enum lws_callback_reasons reason, void *user, v
         return ws_filter(h, wsi);
     case LWS_CALLBACK_ESTABLISHED:
         return ws_open(h, wsi, s);
+    case LWS_CALLBACK_RECEIVE_PONG:
+        ws_heard(h, s);
+        return 0;
     case LWS_CALLBACK_RECEIVE:
+        ws_heard(h, s);
         return ws_receive(h, wsi, s, in, len);
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return ws_writable(h, wsi, s);

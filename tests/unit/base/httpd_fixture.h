@@ -175,7 +175,7 @@ static inline void dial(struct world *w) {
     assert_int_equal(connect(w->fd, &a->u.sa, addr_len(a)), 0);
 }
 
-static inline struct world *world_new(void) {
+static inline struct world *world_with_pings(unsigned ping_ms) {
     struct world *w = calloc(1, sizeof *w);
     struct err_text et = {""};
     assert_non_null(w);
@@ -186,6 +186,7 @@ static inline struct world *world_new(void) {
                                .body_max_bytes = BODY_MAX,
                                .message_max_bytes = MESSAGE_MAX,
                                .queue_max_bytes = QUEUE_MAX,
+                               .ping_ms = ping_ms,
                                .request = on_request,
                                .refused = on_refused,
                                .ws_path = "/v1/attach",
@@ -196,6 +197,10 @@ static inline struct world *world_new(void) {
         fail_msg("%s", et.s);
     dial(w);
     return w;
+}
+
+static inline struct world *world_new(void) {
+    return world_with_pings(0);
 }
 
 static inline void world_free(struct world *w) {
