@@ -193,7 +193,7 @@ def main():
     options.add_argument("--calls", type=int, default=3000)
     options.add_argument("--phones", type=int, default=5000)
     options.add_argument("--seconds", type=int, default=10)
-    options.add_argument("--idle-ms", type=int, default=20000, help="each phone is pinged once in 20 s")
+    options.add_argument("--idle-ms", type=int, default=22000, help="each phone is pinged once in 20 to 22 s")
     options.add_argument("--quick", action="store_true", help="small numbers, which say nothing: does it run?")
     o = options.parse_args()
     if o.quick:
