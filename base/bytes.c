@@ -3,12 +3,14 @@
 
 #include "base/err.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DECIMAL_DIGITS_MAX 18 /* what fits into 64 bits in any case */
+#define RANDOM_CHUNK_BYTES 32 /* an ICE password's 24 characters, mostly with some to spare */
 
 char *hex_encode(char *out, const uint8_t *p, size_t len) {
     static const char digits[] = "0123456789abcdef";
@@ -115,12 +117,17 @@ void random_bytes(void *out, size_t len) {
 char *random_alnum(char *out, size_t len) {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     enum { LETTERS = sizeof alphabet - 1, FAIR = 256 / LETTERS * LETTERS };
-    for (size_t i = 0; i < len;) {
-        uint8_t byte;
-        random_bytes(&byte, 1);
-        if (byte < FAIR)
-            out[i++] = alphabet[byte % LETTERS];
+    uint8_t some[RANDOM_CHUNK_BYTES]; /* a call of the generator costs far more than a byte of it */
+    size_t at = sizeof some;
+    for (size_t i = 0; i < len; at++) {
+        if (at == sizeof some) {
+            random_bytes(some, sizeof some);
+            at = 0;
+        }
+        if (some[at] < FAIR)
+            out[i++] = alphabet[some[at] % LETTERS];
     }
+    OPENSSL_cleanse(some, sizeof some);
     out[len] = 0;
     return out;
 }

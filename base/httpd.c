@@ -13,8 +13,9 @@
 #define FDS_RESERVED    64       /* for what is no connection of a client: push services, files */
 #define REFUSED_LOG_US  10000000 /* how often that is said */
 #define CLOSING_TURNS   8        /* of the loop, in which libwebsockets ends; it needs three */
-#define PING_S          20       /* a WebSocket that is silent for so long is asked, */
-#define PING_HANGUP_S   40       /* and given up after this */
+#define WS_RX_BYTES     1024     /* each WebSocket has a buffer of this size; a longer message comes in pieces */
+#define PING_MS         20000
+#define PINGER_SHARE    10 /* a deadline is noticed so much of it late at most */
 
 /* Without a descriptor left, accept() would fail at once again and again. Numbers are given out from the lowest, so a
  * high one says that few are left. */
@@ -48,7 +49,9 @@ static int check_bind(const struct addr *a, const char *listen_text, struct err_
     return failed ? err_say(et, E_IO, "%s: cannot listen: %s", listen_text, strerror(failed)) : 0;
 }
 
-static const lws_retry_bo_t ping_policy = {.secs_since_valid_ping = PING_S, .secs_since_valid_hangup = PING_HANGUP_S};
+/* libwebsockets does not look for silence: its timers are one sorted list, and with thousands of WebSockets in it each
+ * byte that comes costs a walk through all of them. on_pinger looks. */
+static const lws_retry_bo_t no_pings = {.secs_since_valid_hangup = 0};
 
 static int create(struct httpd *h, struct err_text *et) {
     const struct httpd_config *cfg = &h->cfg;
@@ -58,7 +61,7 @@ static int create(struct httpd *h, struct err_text *et) {
         .foreign_loops = h->loops,
         .user = h,
         .pcontext = &h->context, /* NULL again when it is gone */
-        .retry_and_idle_policy = &ping_policy,
+        .retry_and_idle_policy = &no_pings,
         .pt_serv_buf_size = 16384,
     };
     if (cfg->certificate_file)
@@ -67,7 +70,10 @@ static int create(struct httpd *h, struct err_text *et) {
     if (!h->context)
         return err_say(et, E_IO, "%s: libwebsockets does not start", cfg->listen);
     h->protocols[0] = (struct lws_protocols){"http", httpd_on_http, sizeof(struct session), 0, 0, NULL, 0};
-    h->protocols[1] = (struct lws_protocols){cfg->ws_protocol, httpd_on_ws, sizeof(struct session), 0, 0, NULL, 0};
+    h->protocols[1] = (struct lws_protocols){.name = cfg->ws_protocol,
+                                             .callback = httpd_on_ws,
+                                             .per_session_data_size = sizeof(struct session),
+                                             .rx_buffer_size = WS_RX_BYTES};
     info.port = addr_port(&h->address);
     info.iface = addr_ip(ip, &h->address);
     info.protocols = h->protocols;
@@ -89,11 +95,24 @@ static int create(struct httpd *h, struct err_text *et) {
     return 0;
 }
 
+static void on_pinger(uv_timer_t *timer) {
+    httpd_ws_sweep(timer->data);
+}
+
+static void start_pinger(struct httpd *h) {
+    unsigned shortest_ms =
+        h->cfg.answer_max_ms && h->cfg.answer_max_ms < h->cfg.ping_ms ? h->cfg.answer_max_ms : h->cfg.ping_ms;
+    uv_timer_init(h->cfg.loop, &h->pinger);
+    h->pinger.data = h;
+    uv_timer_start(&h->pinger, on_pinger, shortest_ms / PINGER_SHARE, shortest_ms / PINGER_SHARE);
+}
+
 int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_text *et) {
     struct httpd *h = calloc(1, sizeof *h);
     if (!h)
         return err_say(et, E_NOMEM, "out of memory");
     h->cfg = *cfg;
+    h->cfg.ping_ms = cfg->ping_ms ? cfg->ping_ms : PING_MS;
     h->loops[0] = cfg->loop;
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
     int err = addr_parse_hostport(&h->address, cfg->listen);
@@ -123,6 +142,7 @@ int httpd_start(struct httpd **hp, const struct httpd_config *cfg, struct err_te
         return err;
     }
     h->cfg.listen = h->cfg.certificate_file = h->cfg.key_file = NULL; /* they may go */
+    start_pinger(h);
     *hp = h;
     return 0;
 }
@@ -163,6 +183,7 @@ void httpd_close(struct httpd *h, void (*done)(void *arg), void *arg) {
     }
     for (cursor = 0; slots_next(h->websockets, &cursor, &id);)
         httpd_ws_drop(h, id);
+    uv_close((uv_handle_t *)&h->pinger, NULL);
     lws_context_destroy(h->context);
     uv_idle_init(h->cfg.loop, &h->closer);
     h->closer.data = h;

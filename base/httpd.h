@@ -63,6 +63,8 @@ struct httpd_config {
      * waits is thrown away. */
     size_t queue_max_bytes;
     unsigned queue_max_messages;
+    /* A WebSocket that is silent for so long gets a ping, and is closed after twice that. 0: 20,000. */
+    unsigned ping_ms;
     /* A ping follows what was sent, and the connection is closed when nothing comes for so long. 0: it does not. */
     unsigned answer_max_ms;
     void (*request)(const struct httpd_request *r, void *arg);

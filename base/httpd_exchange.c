@@ -69,7 +69,6 @@ void httpd_exchange_drop(struct httpd *h, struct session *s) {
     }
     free(x->path);
     free(x->head);
-    free(x->out);
     buf_wipe(&x->body);
     slots_release(h->exchanges, s->id);
     s->id = 0;
@@ -247,18 +246,8 @@ static int on_http_writable(struct httpd *h, struct lws *wsi, struct session *s)
         return 0;
     if (x->stream)
         return on_stream_writable(h, wsi, s);
-    if (!x->headers_sent) {
-        x->headers_sent = true;
-        if (lws_write(wsi, x->head + LWS_PRE, x->head_len,
-                      x->out_len ? LWS_WRITE_HTTP_HEADERS : LWS_WRITE_HTTP_HEADERS | LWS_WRITE_H2_STREAM_END) < 0)
-            return -1;
-        if (x->out_len) {
-            lws_callback_on_writable(wsi);
-            return 0;
-        }
-    } else if (lws_write(wsi, x->out + LWS_PRE, x->out_len, LWS_WRITE_HTTP_FINAL) < 0) {
+    if (lws_write(wsi, x->head + LWS_PRE, x->head_len, LWS_WRITE_HTTP_HEADERS | LWS_WRITE_H2_STREAM_END) < 0)
         return -1;
-    }
     bool close_after = x->close_after;
     httpd_exchange_drop(h, s);
     return close_after || lws_http_transaction_completed(wsi) ? -1 : 0;
@@ -271,9 +260,10 @@ static int add_header(struct lws *wsi, const char *name, const char *value, uint
                                        (int)strlen(value), at, end);
 }
 
+/* With room for a body of len bytes behind it: head and body leave in one TLS record and one packet. */
 static int build_head(struct exchange *x, int status, const char *content_type, size_t len,
                       const struct http_header *headers, size_t header_count) {
-    x->head = malloc(LWS_PRE + HEADER_BYTES);
+    x->head = malloc(LWS_PRE + HEADER_BYTES + len);
     if (!x->head)
         return E_NOMEM;
     uint8_t *start = x->head + LWS_PRE, *at = start, *end = start + HEADER_BYTES - 1;
@@ -303,11 +293,8 @@ void httpd_reply(struct httpd *h, http_id id, int status, const char *content_ty
     int err = build_head(x, status, content_type, len, headers, header_count);
     bool is_head = strcmp(x->method, "HEAD") == 0;
     if (err == 0 && len && !is_head) {
-        x->out = malloc(LWS_PRE + len);
-        if (x->out)
-            memcpy(x->out + LWS_PRE, body, len);
-        x->out_len = len;
-        err = x->out ? 0 : E_NOMEM;
+        memcpy(x->head + LWS_PRE + x->head_len, body, len);
+        x->head_len += len;
     }
     if (err != 0) {
         log_error("http reply cannot be built", log_s("error", err_str(err)), log_i("status", status));

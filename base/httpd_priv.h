@@ -17,10 +17,8 @@ struct exchange {
     struct buf body;
     uint64_t received_us;
     bool dispatched, replied, headers_sent, close_after;
-    uint8_t *head; /* LWS_PRE bytes, then the reply's head */
+    uint8_t *head; /* LWS_PRE bytes, then the reply's head, and its body unless it is a stream */
     size_t head_len;
-    uint8_t *out; /* LWS_PRE bytes, then the reply's body */
-    size_t out_len;
     const struct httpd_stream_ops *stream; /* NULL: a reply with an end */
     void *stream_arg;
     bool stream_ends;
@@ -40,8 +38,11 @@ struct websocket {
     unsigned queued_messages;
     struct buf in;
     bool in_binary, closing;
-    bool unasked; /* something left, and no ping after it */
-    bool asked;   /* a ping left, and its pong has not come */
+    uint64_t heard_ms;     /* when something came last, monotonic */
+    bool pinged, ping_due; /* asked for its silence; and that ping has not left */
+    bool unasked;          /* something left, and no ping after it */
+    bool asked;            /* that ping left, at asked_ms, and its pong has not come */
+    uint64_t asked_ms;
     int close_code;
     char close_reason[64];
 };
@@ -56,6 +57,7 @@ struct httpd {
     struct httpd_certificate *certificate; /* NULL: plain HTTP */
     uint64_t refused_us;                   /* when a refusal was logged last */
     bool closing;
+    uv_timer_t pinger;
     uv_idle_t closer;
     int closing_turns;
     void (*done)(void *arg);
@@ -78,6 +80,8 @@ void httpd_exchange_drop(struct httpd *h, struct session *s);
 /* httpd_ws.c */
 int httpd_on_ws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 void httpd_ws_drop(struct httpd *h, ws_id id);
+/* Ask those that are silent, and give up those that stay so. */
+void httpd_ws_sweep(struct httpd *h);
 
 /* httpd_tls.c: the certificate of h goes into each handshake of this SSL_CTX. */
 void httpd_tls_attach(struct httpd *h, void *ssl_ctx);

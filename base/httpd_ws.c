@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/httpd_priv.h"
 
+#include "base/clock.h"
+
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +52,7 @@ static int ws_open(struct httpd *h, struct lws *wsi, struct session *s) {
     if (!w)
         return -1;
     w->wsi = wsi;
+    w->heard_ms = clock_mono_ms();
     /* What is sent and not acknowledged shows a dead path in seconds. Where a proxy acknowledges, the ping does. */
     int timeout = WS_USER_TIMEOUT_MS, send_bytes = WS_SEND_BYTES;
     setsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
@@ -60,41 +63,68 @@ static int ws_open(struct httpd *h, struct lws *wsi, struct session *s) {
     return 0;
 }
 
-/* The peer has this long from now. */
-static void expect_answer(const struct httpd *h, struct lws *wsi) {
-    lws_set_timer_usecs(wsi, (lws_usec_t)h->cfg.answer_max_ms * LWS_US_PER_MS);
+/* A pong brings the ping's payload back, so it tells which one it answers. (libwebsockets keeps a pong without a
+ * payload to itself.) */
+enum { PING_AFTER_SILENCE, PING_AFTER_MESSAGES };
+
+static int ping(struct websocket *w, uint8_t kind) {
+    uint8_t frame[LWS_PRE + 1] = {0};
+    frame[LWS_PRE] = kind;
+    return lws_write(w->wsi, frame + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
 }
 
 /* TCP, or a proxy, may take what the peer never reads: a ping behind the messages asks the peer itself. */
-static int ask(const struct httpd *h, struct websocket *w) {
-    uint8_t ping[LWS_PRE + 1] = {0}; /* libwebsockets keeps a pong without a payload to itself */
+static int ask(struct websocket *w) {
     w->unasked = false;
     w->asked = true;
-    expect_answer(h, w->wsi);
-    return lws_write(w->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
+    w->asked_ms = clock_mono_ms();
+    return ping(w, PING_AFTER_MESSAGES);
 }
 
-static void ws_pong(struct httpd *h, struct lws *wsi, const struct session *s) {
+static void ws_heard(const struct httpd *h, const struct session *s) {
     struct websocket *w = slots_get(h->websockets, s->id);
-    if (!w || !w->asked)
+    if (!w)
+        return;
+    w->heard_ms = clock_mono_ms();
+    w->pinged = false;
+}
+
+static void ws_pong(struct httpd *h, struct lws *wsi, const struct session *s, const uint8_t *p, size_t len) {
+    struct websocket *w = slots_get(h->websockets, s->id);
+    ws_heard(h, s);
+    if (!w || !w->asked || len != 1 || p[0] != PING_AFTER_MESSAGES)
         return;
     w->asked = false;
     if (w->unasked)
         lws_callback_on_writable(wsi);
 }
 
-/* No answer, and nothing else either. The timer of a ping that was answered comes, too. */
-static int ws_timer(const struct httpd *h, const struct session *s) {
-    const struct websocket *w = slots_get(h->websockets, s->id);
-    return w && w->asked ? -1 : 0;
+/* No answer, and nothing else either. */
+static bool is_dead(const struct httpd *h, const struct websocket *w, uint64_t now_ms) {
+    uint64_t since_ms = w->asked_ms > w->heard_ms ? w->asked_ms : w->heard_ms;
+    return now_ms - w->heard_ms >= 2ULL * h->cfg.ping_ms || (w->asked && now_ms - since_ms >= h->cfg.answer_max_ms);
+}
+
+void httpd_ws_sweep(struct httpd *h) {
+    uint64_t now_ms = clock_mono_ms();
+    uint32_t cursor = 0;
+    slot_id id;
+    while (slots_next(h->websockets, &cursor, &id)) {
+        struct websocket *w = slots_get(h->websockets, id);
+        if (is_dead(h, w, now_ms)) {
+            /* At once: outside of its callbacks libwebsockets does not see that a timer was set. w is gone then. */
+            lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+        } else if (now_ms - w->heard_ms >= h->cfg.ping_ms && !w->pinged && !w->closing) {
+            w->pinged = w->ping_due = true;
+            lws_callback_on_writable(w->wsi);
+        }
+    }
 }
 
 static int ws_receive(struct httpd *h, struct lws *wsi, struct session *s, const void *p, size_t len) {
     struct websocket *w = slots_get(h->websockets, s->id);
     if (!w || w->closing)
         return 0;
-    if (w->asked)
-        expect_answer(h, wsi);
     if (lws_is_first_fragment(wsi))
         w->in_binary = lws_frame_is_binary(wsi);
     if (w->in.len + len > h->cfg.message_max_bytes) {
@@ -138,11 +168,14 @@ static int ws_writable(struct httpd *h, struct lws *wsi, struct session *s) {
         /* Not "return -1": a libwebsockets built for debugging, as Debian's is, then closes twice, and the second time
          * throws the close frame away. */
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+    } else if (m && (w->ping_due || w->unasked)) {
+        lws_callback_on_writable(wsi); /* one frame each turn */
     } else if (w->unasked && !w->asked && h->cfg.answer_max_ms) {
-        if (m) /* one frame each turn */
-            lws_callback_on_writable(wsi);
-        else
-            return ask(h, w);
+        w->ping_due = false;
+        return ask(w);
+    } else if (w->ping_due) {
+        w->ping_due = false;
+        return ping(w, PING_AFTER_SILENCE);
     }
     return 0;
 }
@@ -169,12 +202,11 @@ int httpd_on_ws(struct lws *wsi, enum lws_callback_reasons reason, void *user, v
     case LWS_CALLBACK_ESTABLISHED:
         return ws_open(h, wsi, s);
     case LWS_CALLBACK_RECEIVE:
+        ws_heard(h, s);
         return ws_receive(h, wsi, s, in, len);
     case LWS_CALLBACK_RECEIVE_PONG:
-        ws_pong(h, wsi, s);
+        ws_pong(h, wsi, s, in, len);
         return 0;
-    case LWS_CALLBACK_TIMER:
-        return ws_timer(h, s);
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return ws_writable(h, wsi, s);
     case LWS_CALLBACK_CLOSED:

@@ -76,7 +76,7 @@ struct sdp {
     struct addr address; /* of c= and m=; unset where they name no host, e.g. 0.0.0.0, a multicast group, a DNS name */
     size_t candidate_lines; /* a=candidate lines, of no use to us or not */
     bool end_of_candidates;
-    struct sdp_media media[SDP_MEDIA_MAX];
+    struct sdp_media *media; /* media_count of them, SDP_MEDIA_MAX at most; without one there is an empty section */
     size_t media_count;
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define LINES_GROW     32   /* of SDP_LINES_MAX; a call keeps its offer */
 #define LINE_MAX_BYTES 4096 /* the longest lines of browsers' offers have some 300 */
 
 /* The transport attributes of one level: the session's, or one m-section's. */
@@ -308,8 +309,12 @@ static int keep_line(struct parser *p, const char *line) {
         return 0;
     if (m->line_count == SDP_LINES_MAX)
         return complain(p, E_UNSUPPORTED, "more than %d attribute lines in one m-section", SDP_LINES_MAX);
-    if (!m->lines && !(m->lines = calloc(SDP_LINES_MAX, sizeof *m->lines)))
-        return complain(p, E_NOMEM, "out of memory");
+    if (m->line_count % LINES_GROW == 0) {
+        char **lines = reallocarray(m->lines, m->line_count + LINES_GROW, sizeof *lines);
+        if (!lines)
+            return complain(p, E_NOMEM, "out of memory");
+        m->lines = lines;
+    }
     if (!(m->lines[m->line_count] = strdup(line)))
         return complain(p, E_NOMEM, "out of memory");
     m->line_count++;
@@ -350,7 +355,12 @@ static int parse_media(struct parser *p, const char *v) {
     unsigned long value;
     if (p->sdp->media_count == SDP_MEDIA_MAX)
         return complain(p, E_UNSUPPORTED, "more than %d m-lines", SDP_MEDIA_MAX);
-    struct sdp_media *m = &p->sdp->media[p->sdp->media_count];
+    struct sdp_media *m = reallocarray(p->sdp->media, p->sdp->media_count + 1, sizeof *m);
+    if (!m)
+        return complain(p, E_NOMEM, "out of memory");
+    p->sdp->media = m;
+    m += p->sdp->media_count;
+    memset(m, 0, sizeof *m);
     if (!word(&v, m->kind, sizeof m->kind) || !word(&v, port, sizeof port) || !word(&v, m->proto, sizeof m->proto))
         return complain(p, E_MALFORMED, "m= needs a kind, a port and a protocol");
     port[strcspn(port, "/")] = 0;
@@ -496,11 +506,14 @@ static int parse(struct sdp **sp, const char *text, size_t len, bool fragment, s
         return err_say(et, E_UNSUPPORTED, "the description has %zu bytes; at most %d are taken", len, SDP_MAX_BYTES);
     struct parser *p = calloc(1, sizeof *p);
     struct sdp *s = calloc(1, sizeof *s);
-    if (!p || !s) {
+    struct sdp_media *none = calloc(1, sizeof *none);
+    if (!p || !s || !none) {
         free(p);
         free(s);
+        free(none);
         return err_say(et, E_NOMEM, "out of memory");
     }
+    s->media = none;
     p->sdp = s;
     p->et = et;
     p->fragment = fragment;
@@ -540,6 +553,8 @@ struct sdp *sdp_free(struct sdp *s) {
             free(s->media[i].lines[k]);
         free(s->media[i].lines);
     }
+    if (s)
+        free(s->media);
     free(s);
     return NULL;
 }

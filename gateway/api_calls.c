@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/calls_priv.h"
 #include "gateway/page.h"
+#include "gateway/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,11 +45,25 @@ static int read_request(struct calls *cs, const struct http_request *r, const js
     return 0;
 }
 
+/* The call's document, and the answer in it: an SDP is most of the text, and jansson writes it character by character.
+ */
 static char *json_body(const struct call *c, const char *answer) {
-    json_t *o = call_json_created(c, answer);
+    json_t *o = call_json(c);
     char *text = json_dumps(o, JSON_COMPACT);
+    struct buf out = {0};
+    if (text) {
+        buf_reserve(&out, 2 * (strlen(text) + strlen(answer ? answer : "")));
+        buf_add(&out, text, strlen(text) - 1); /* without its closing brace */
+        buf_adds(&out, ",\"answer\":");
+        if (answer && utf8_valid(answer, strlen(answer)))
+            text_json_string(&out, answer);
+        else
+            buf_adds(&out, "null");
+        buf_adds(&out, "}");
+    }
     json_decref(o);
-    return text;
+    free(text);
+    return text ? buf_take(&out) : NULL;
 }
 
 static void reply_created(struct calls *cs, http_id id, const char *call, const char *response) {

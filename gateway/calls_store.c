@@ -66,8 +66,13 @@ void call_store(struct call *c, const struct idempotency_row *idem, store_done_c
                            .timeline = timeline};
     struct writing *w = doc && timeline ? writing_new(c, cb, arg) : NULL;
     c->dirty = false;
+    struct store *s = c->owner->d.store;
     call_keep_along(c);
-    submitted(c, w ? store_call_put(c->owner->d.store, &row, idem, on_written, w) : E_NOMEM, w);
+    submitted(c,
+              !w   ? E_NOMEM
+              : cb ? store_call_put(s, &row, idem, on_written, w)
+                   : store_call_put_late(s, &row, on_written, w),
+              w);
     json_decref(o);
     free(doc);
     free(timeline);
@@ -92,7 +97,8 @@ struct push_row call_push_row(const struct call *c, const struct call_push *p) {
 void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb, void *arg) {
     const struct push_row row = call_push_row(c, p);
     struct writing *w = writing_new(c, cb, arg);
-    submitted(c, w ? store_push_put(c->owner->d.store, &row, on_written, w) : E_NOMEM, w);
+    struct store *s = c->owner->d.store;
+    submitted(c, !w ? E_NOMEM : (cb ? store_push_put : store_push_put_late)(s, &row, on_written, w), w);
 }
 
 void call_submit_kept(struct call *c, const struct kept_row *row, store_done_cb cb, void *arg) {

@@ -30,6 +30,8 @@ struct store {
     uv_prepare_t flush;         /* runs while something is held */
     struct store_request *held; /* for the next write */
     bool ending;
+    uv_timer_t late_timer;      /* runs once while something is late */
+    struct store_request *late; /* writes that nobody waits for, each with what was held for it */
     unsigned handles;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -168,24 +170,45 @@ static void on_wake(uv_async_t *async) {
     deliver_answers(async->data);
 }
 
-/* What is held, and r if there is one, as one transaction. */
-static void submit_with_held(struct store *s, struct store_request *r) {
-    struct store_request *all = s->held, *each;
-    s->held = NULL;
-    uv_prepare_stop(&s->flush);
-    if (r)
-        DL_APPEND(all, r);
-    DL_FOREACH(all, each) {
-        each->joined = each != all;
-    }
+static void submit(struct store *s, struct store_request *all) {
     pthread_mutex_lock(&s->lock);
     DL_CONCAT(s->queue, all);
     pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
 }
 
+static void submit_joined(struct store *s, struct store_request *all) {
+    struct store_request *each;
+    DL_FOREACH(all, each) {
+        each->joined = each != all;
+    }
+    submit(s, all);
+}
+
+/* What is late, what is held, and r if there is one, as one transaction. */
+static void submit_with_held(struct store *s, struct store_request *r) {
+    struct store_request *all = s->late;
+    DL_CONCAT(all, s->held);
+    s->late = s->held = NULL;
+    uv_prepare_stop(&s->flush);
+    if (r)
+        DL_APPEND(all, r);
+    submit_joined(s, all);
+}
+
 static void on_flush(uv_prepare_t *flush) {
     submit_with_held(flush->data, NULL);
+}
+
+static void submit_late(struct store *s) {
+    struct store_request *all = s->late;
+    s->late = NULL;
+    if (all)
+        submit_joined(s, all);
+}
+
+static void on_late(uv_timer_t *timer) {
+    submit_late(timer->data);
 }
 
 int store_submit(struct store *s, struct store_request *r) {
@@ -193,10 +216,20 @@ int store_submit(struct store *s, struct store_request *r) {
         submit_with_held(s, r);
         return 0;
     }
-    pthread_mutex_lock(&s->lock);
-    DL_APPEND(s->queue, r);
-    pthread_cond_signal(&s->work);
-    pthread_mutex_unlock(&s->lock);
+    submit_late(s); /* it is to see what was written before */
+    struct store_request *one = NULL;
+    DL_APPEND(one, r);
+    submit(s, one);
+    return 0;
+}
+
+int store_submit_late(struct store *s, struct store_request *r) {
+    DL_APPEND(s->held, r);
+    DL_CONCAT(s->late, s->held);
+    s->held = NULL;
+    uv_prepare_stop(&s->flush);
+    if (!uv_is_active((uv_handle_t *)&s->late_timer))
+        uv_timer_start(&s->late_timer, on_late, STORE_LATE_MS, 0);
     return 0;
 }
 
@@ -271,8 +304,9 @@ int store_open(struct store **sp, uv_loop_t *loop, const char *url, struct err_t
     pthread_cond_init(&s->idle, NULL);
     uv_async_init(loop, &s->wake, on_wake);
     uv_prepare_init(loop, &s->flush);
-    s->wake.data = s->flush.data = s;
-    s->handles = 2;
+    uv_timer_init(loop, &s->late_timer);
+    s->wake.data = s->flush.data = s->late_timer.data = s;
+    s->handles = 3;
     if (pthread_create(&s->thread, NULL, store_main, s) != 0)
         abort(); /* no memory for a thread's stack at start */
     *sp = s;
@@ -321,6 +355,7 @@ void store_close(struct store *s, void (*done)(void *arg), void *arg) {
     s->closed_arg = arg;
     uv_close((uv_handle_t *)&s->wake, on_closed);
     uv_close((uv_handle_t *)&s->flush, on_closed);
+    uv_close((uv_handle_t *)&s->late_timer, on_closed);
 }
 
 bool store_is_ending(const struct store *s) {

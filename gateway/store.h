@@ -57,9 +57,14 @@ struct idempotency_row {
     uint64_t created_ms;
 };
 
+/* How long a write that nobody waits for waits for another one: at hundreds of calls a second most find one. */
+#define STORE_LATE_MS 5
+
 /* Insert or replace; idem may be NULL and goes into the same transaction. */
 int store_call_put(struct store *s, const struct call_row *row, const struct idempotency_row *idem, store_done_cb cb,
                    void *arg);
+/* The same for a row that nobody waits for: committed with the next request, or STORE_LATE_MS later. */
+int store_call_put_late(struct store *s, const struct call_row *row, store_done_cb cb, void *arg);
 typedef void (*store_calls_cb)(int err, const struct call_row *rows, size_t count, void *arg);
 /* One call, or count 0. */
 int store_call_get(struct store *s, const char *tenant, const char *id, store_calls_cb cb, void *arg);
@@ -89,7 +94,10 @@ struct push_row {
     uint64_t ring_end_ms;
     const char *token_hash; /* of the attach token in the push; "" when it was not made */
 };
+/* Insert or replace. What a push began with stays: its call, device, tenant, app and queued_ms. */
 int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg);
+/* As store_call_put_late. */
+int store_push_put_late(struct store *s, const struct push_row *row, store_done_cb cb, void *arg);
 /* The same, in the transaction of the next write: that of the call which the push is made for. */
 int store_push_plan(struct store *s, const struct push_row *row);
 typedef void (*store_pushes_cb)(int err, const struct push_row *rows, size_t count, void *arg);

@@ -33,6 +33,9 @@ int store_submit(struct store *s, struct store_request *r);
 /* The same, together with the next write that is submitted, and in its transaction; by itself when the loop is about to
  * wait and none came. Returns 0. */
 int store_hold(struct store *s, struct store_request *r);
+/* A write that nobody waits for, with what is held: together with the next request that is submitted, so that it costs
+ * no commit of its own; by itself after STORE_LATE_MS. Returns 0. */
+int store_submit_late(struct store *s, struct store_request *r);
 
 /* It is closing, or waits for all that was asked: nothing more is asked for by itself. */
 bool store_is_ending(const struct store *s);

@@ -96,11 +96,10 @@ int store_device_forget_tokens(struct store *s, const char *tenant, const char *
     return about_device(s, STORE_DEVICE_FORGET_TOKENS, tenant, id, NULL, NULL);
 }
 
-int store_call_put(struct store *s, const struct call_row *row, const struct idempotency_row *idem, store_done_cb cb,
-                   void *arg) {
+static struct store_request *call_put(const struct call_row *row, store_done_cb cb, void *arg) {
     struct store_request *r = store_request_new(cb, arg);
     if (!r)
-        return E_NOMEM;
+        return NULL;
     struct store_op *op = store_add_op(r, STORE_CALL_PUT);
     store_add_text(op, row->id);
     store_add_text(op, row->tenant);
@@ -110,8 +109,21 @@ int store_call_put(struct store *s, const struct call_row *row, const struct ide
     store_add_int(op, (int64_t)row->ended_ms);
     store_add_text(op, row->doc);
     store_add_text(op, row->timeline);
+    return r;
+}
+
+int store_call_put_late(struct store *s, const struct call_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = call_put(row, cb, arg);
+    return r ? store_submit_late(s, r) : E_NOMEM;
+}
+
+int store_call_put(struct store *s, const struct call_row *row, const struct idempotency_row *idem, store_done_cb cb,
+                   void *arg) {
+    struct store_request *r = call_put(row, cb, arg);
+    if (!r)
+        return E_NOMEM;
     if (idem) {
-        op = store_add_op(r, STORE_IDEMPOTENCY_PUT);
+        struct store_op *op = store_add_op(r, STORE_IDEMPOTENCY_PUT);
         store_add_text(op, idem->tenant);
         store_add_text(op, idem->key);
         store_add_text(op, idem->body_hash);
@@ -176,7 +188,11 @@ int store_call_list(struct store *s, const struct call_query *q, store_calls_cb 
     return store_submit(s, r);
 }
 
-static void push_values(struct store_op *op, const struct push_row *row) {
+static struct store_request *push_put(const struct push_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = store_request_new(cb, arg);
+    if (!r)
+        return NULL;
+    struct store_op *op = store_add_op(r, STORE_PUSH_PUT);
     const char *texts[] = {row->id, row->call, row->device, row->tenant, row->app, row->app_version, row->os_version};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         store_add_text(op, texts[i]);
@@ -195,22 +211,22 @@ static void push_values(struct store_op *op, const struct push_row *row) {
     store_add_text(op, row->network);
     store_add_int(op, (int64_t)row->ring_end_ms);
     store_add_text(op, row->token_hash);
+    return r;
 }
 
 int store_push_put(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
-    struct store_request *r = store_request_new(cb, arg);
-    if (!r)
-        return E_NOMEM;
-    push_values(store_add_op(r, STORE_PUSH_PUT), row);
-    return store_submit(s, r);
+    struct store_request *r = push_put(row, cb, arg);
+    return r ? store_submit(s, r) : E_NOMEM;
+}
+
+int store_push_put_late(struct store *s, const struct push_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = push_put(row, cb, arg);
+    return r ? store_submit_late(s, r) : E_NOMEM;
 }
 
 int store_push_plan(struct store *s, const struct push_row *row) {
-    struct store_request *r = store_request_new(NULL, NULL);
-    if (!r)
-        return E_NOMEM;
-    push_values(store_add_op(r, STORE_PUSH_PUT), row);
-    return store_hold(s, r);
+    struct store_request *r = push_put(row, NULL, NULL);
+    return r ? store_hold(s, r) : E_NOMEM;
 }
 
 struct push_row store_row_push(const struct store_value *v) {

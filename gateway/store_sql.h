@@ -12,6 +12,8 @@
 #define STORE_VALUES_MAX 32 /* columns of the widest table */
 
 enum store_statement {
+    STORE_BEGIN,
+    STORE_COMMIT,
     STORE_DEVICE_PUT,
     STORE_DEVICE_DELETE,
     STORE_DEVICE_FORGET_TOKENS,

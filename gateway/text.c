@@ -110,20 +110,30 @@ size_t text_json_depth(const char *p, size_t len) {
     return most;
 }
 
+static bool is_escaped(unsigned char c) {
+    return c < 0x20 || c == 0x7f || c == '"' || c == '\\';
+}
+
 void text_json_string(struct buf *out, const char *s) {
     buf_adds(out, "\"");
-    for (; *s; s++) {
+    while (*s) {
+        size_t plain = 0;
+        while (s[plain] && !is_escaped((unsigned char)s[plain]))
+            plain++;
+        buf_add(out, s, plain);
+        s += plain;
         unsigned char c = (unsigned char)*s;
+        if (c == 0)
+            break;
+        s++;
         if (c == '"' || c == '\\')
             buf_addf(out, "\\%c", c);
         else if (c == '\n')
             buf_adds(out, "\\n");
         else if (c == '\r')
             buf_adds(out, "\\r");
-        else if (c < 0x20 || c == 0x7f)
-            buf_addf(out, "\\u%04x", c);
         else
-            buf_add(out, s, 1);
+            buf_addf(out, "\\u%04x", c);
     }
     buf_adds(out, "\"");
 }

@@ -100,12 +100,18 @@ void bench_cpu_first(pid_t tid, bool on) {
     sched_setscheduler(tid, on ? SCHED_FIFO : SCHED_OTHER, &p);
 }
 
-uint64_t bench_resident_bytes(void) {
+uint64_t bench_resident_bytes_of(pid_t pid) {
     unsigned long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *f = fopen(path, "r");
     if (f && fscanf(f, "%*u %lu", &pages) != 1)
         pages = 0;
     if (f)
         fclose(f);
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t bench_resident_bytes(void) {
+    return bench_resident_bytes_of(getpid());
 }

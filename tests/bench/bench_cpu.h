@@ -32,7 +32,8 @@ void bench_cpu_pin(pid_t tid, int cpu);
  * measured. Works for root; others measure with more noise. */
 void bench_cpu_first(pid_t tid, bool on);
 
-/* Resident memory of this process in bytes. */
+/* Resident memory in bytes, of this process or another one. */
 uint64_t bench_resident_bytes(void);
+uint64_t bench_resident_bytes_of(pid_t pid);
 
 #endif

@@ -12,7 +12,6 @@
 #include "tests/bench/bench_rtpengine.h"
 
 #include <getopt.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,31 +108,15 @@ static void start_media(struct bench *b, bool keep, unsigned calls_max) {
     bench_media_start(&b->media, calls_max, dtls_identity_fingerprint(b->identity));
 }
 
-/* The floor, on the processor of the worker, which sleeps meanwhile, and in the same rhythm: so many at once, and a
- * pause before each flight. */
-static void *floor_main(void *arg) {
-    bench_cpu_pin(0, bench_cpu_measured());
-    bench_cpu_first(0, true);
-    *(uint64_t *)arg = bench_handshakes_server_ns(AT_ONCE, NAP_US);
-    return NULL;
-}
-
-static uint64_t floor_ns(void) {
-    uint64_t ns = 0;
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, floor_main, &ns) != 0)
-        fail("no thread");
-    pthread_join(thread, NULL);
-    return ns;
-}
-
 static void legs(struct bench *b) {
     unsigned bursts = b->count / AT_ONCE;
     uint64_t floor = 0, ours = 0;
     start_media(b, false, 4 * AT_ONCE);
     bench_cpu_first(b->media.worker, true);
     for (unsigned i = 0; i < bursts + WARM_UP_BURSTS; i++) {
-        uint64_t floor_now = floor_ns(), ours_now = burst_ns(b);
+        /* The floor is on the worker's processor, which sleeps meanwhile, and in the same rhythm: so many at once, and
+         * a pause before each flight. */
+        uint64_t floor_now = bench_handshakes_floor_ns(AT_ONCE, NAP_US), ours_now = burst_ns(b);
         floor += i < WARM_UP_BURSTS ? 0 : floor_now;
         ours += i < WARM_UP_BURSTS ? 0 : ours_now;
     }

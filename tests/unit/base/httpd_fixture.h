@@ -180,7 +180,7 @@ static inline void dial(struct world *w) {
     assert_int_equal(connect(w->fd, &a->u.sa, addr_len(a)), 0);
 }
 
-static inline struct world *world_new(void) {
+static inline struct world *world_with_pings(unsigned ping_ms) {
     struct world *w = calloc(1, sizeof *w);
     struct err_text et = {""};
     assert_non_null(w);
@@ -193,6 +193,7 @@ static inline struct world *world_new(void) {
                                .queue_max_bytes = QUEUE_MAX,
                                .queue_max_messages = QUEUE_MESSAGES,
                                .answer_max_ms = ANSWER_MS,
+                               .ping_ms = ping_ms,
                                .request = on_request,
                                .refused = on_refused,
                                .ws_path = "/v1/attach",
@@ -203,6 +204,10 @@ static inline struct world *world_new(void) {
         fail_msg("%s", et.s);
     dial(w);
     return w;
+}
+
+static inline struct world *world_new(void) {
+    return world_with_pings(0);
 }
 
 static inline void world_free(struct world *w) {

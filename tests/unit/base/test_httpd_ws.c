@@ -184,7 +184,7 @@ static void hear_message_and_ping(struct world *w) {
     assert_int_equal(httpd_ws_send(w->httpd, w->ws, "one", 3, false), 0);
     assert_int_equal(httpd_ws_send(w->httpd, w->ws, "two", 3, false), 0);
     wait_for(w, w->in.len >= 13);
-    assert_memory_equal(w->in.p, "\x81\x03one\x81\x03two\x89\x01\x00", 13);
+    assert_memory_equal(w->in.p, "\x81\x03one\x81\x03two\x89\x01\x01", 13);
     assert_false(httpd_ws_delivered(w->httpd, w->ws));
 }
 
@@ -194,7 +194,10 @@ static void a_peer_that_answers_the_ping_got_its_messages(void **state) {
     upgrade(w);
     assert_true(httpd_ws_delivered(w->httpd, w->ws));
     hear_message_and_ping(w);
-    say_frame(w, 0x8a, "p");
+    say_frame(w, 0x8a, "p"); /* of no ping of ours */
+    settle(w, ANSWER_MS / 3);
+    assert_false(httpd_ws_delivered(w->httpd, w->ws));
+    say_frame(w, 0x8a, "\x01");
     wait_for(w, httpd_ws_delivered(w->httpd, w->ws));
     settle(w, 2 * ANSWER_MS);
     assert_int_equal(w->closed, 0);
@@ -247,6 +250,43 @@ static void a_client_that_goes_away_is_told_once(void **state) {
     world_free(w);
 }
 
+static void a_silent_peer_is_asked_and_stays_while_it_answers(void **state) {
+    struct world *w = world_with_pings(1000);
+    (void)state;
+    upgrade(w);
+    for (int i = 0; i < 3; i++) {
+        wait_for(w, w->in.len >= 3);
+        assert_int_equal(w->in.len, 3);
+        assert_memory_equal(w->in.p, "\x89\x01", 3);
+        buf_reset(&w->in);
+        say_frame(w, 0x8a, "pong");
+    }
+    assert_int_equal(w->closed, 0);
+    world_free(w);
+}
+
+static void a_peer_that_stays_silent_is_given_up(void **state) {
+    struct world *w = world_with_pings(100);
+    (void)state;
+    upgrade(w);
+    wait_for(w, w->closed == 1);
+    assert_int_equal(w->in.len, 3); /* it was asked once */
+    world_free(w);
+}
+
+static void one_that_talks_is_not_asked(void **state) {
+    struct world *w = world_with_pings(2000);
+    (void)state;
+    upgrade(w);
+    for (unsigned i = 0; i < 25; i++) {
+        say_frame(w, 0x81, "still here");
+        wait_for(w, w->texts == i + 1);
+        settle(w, 100);
+    }
+    assert_int_equal(w->in.len, 0);
+    world_free(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_upgrade_with_the_subprotocol_opens_a_websocket),
@@ -263,6 +303,9 @@ int main(void) {
         cmocka_unit_test(a_peer_that_is_silent_after_a_message_is_given_up),
         cmocka_unit_test(a_peer_that_talks_is_not_given_up),
         cmocka_unit_test(a_client_that_goes_away_is_told_once),
+        cmocka_unit_test(a_silent_peer_is_asked_and_stays_while_it_answers),
+        cmocka_unit_test(a_peer_that_stays_silent_is_given_up),
+        cmocka_unit_test(one_that_talks_is_not_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
