@@ -12,17 +12,10 @@
 #define NAMES_MAX 20 /* named in a line of the log; of more it says how many */
 
 /* Of the keys outside of the lists. A key that is not here keeps its value until a restart. */
-static const char *const reloadable[] = {"listen.tls.certificate_file",
-                                         "listen.tls.key_file",
-                                         "listen.public_url",
-                                         "listen.cors_origins",
-                                         "listen.behind_proxy",
-                                         "listen.drain_s",
-                                         "media.announce",
-                                         "media.rotate_identity_s",
-                                         "store.retention_h",
-                                         "log.level",
-                                         "log.format"};
+static const char *const reloadable[] = {
+    "listen.tls.certificate_file", "listen.tls.key_file", "listen.public_url", "listen.cors_origins",
+    "listen.behind_proxy",         "listen.drain_s",      "media.announce",    "media.rotate_identity_s",
+    "store.retention_h",           "log.level",           "log.format"};
 static const char *const lists[] = {"auth", "apps", "routes", "webhooks"};
 
 static bool in_list(const char *name, const char *const *list, size_t count) {

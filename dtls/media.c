@@ -301,7 +301,9 @@ int media_identity_save(const struct media *m, unsigned worker, char **pem, size
 int media_identity_load(struct media *m, const char *pem, size_t len, struct err_text *et) {
     struct dtls_identity_params p = {.pem = pem, .pem_len = len, .srtp_profiles = m->identity.srtp_profiles};
     struct media_identity *i = calloc(1, sizeof *i);
-    int err = i ? dtls_identity_make(&i->dtls, &p, et) : err_say(et, E_NOMEM, "out of memory");
+    if (!i)
+        return err_say(et, E_NOMEM, "out of memory");
+    int err = dtls_identity_make(&i->dtls, &p, et);
     if (err != 0) {
         free(i);
         return err;

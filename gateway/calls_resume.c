@@ -334,7 +334,7 @@ void calls_load_kept(struct calls *cs, const struct kept_row *row) {
 }
 
 static void forget(struct calls *cs, struct kept *k) {
-    HASH_DEL(cs->kept, k);
+    HASH_DEL(cs->kept, k); /* NOLINT(clang-analyzer-*): what a uthash macro does */
     for (size_t i = 0; i < k->count; i++)
         if (k->parts[i].p)
             secret_free(k->parts[i].p, k->parts[i].len);
@@ -549,8 +549,8 @@ static int resume(struct call *c, const struct kept *k, const struct call_row *r
         return err_say(et, E_UNSUPPORTED, "it was kept by another version, or before the machine was started");
     int err = set_call(c, &head, row, et);
     c->devices = calloc(head.device_count, sizeof *c->devices);
-    if (err == 0 && !c->devices)
-        err = err_say(et, E_NOMEM, "out of memory");
+    if (!c->devices)
+        return err_say(et, E_NOMEM, "out of memory");
     while (err == 0 && c->device_count < head.device_count)
         err = take_device(c, &r);
     set_timeline(c, &r);
