@@ -20,6 +20,7 @@ UNIT_TIMEOUT_S = 180
 MODULE_TIMEOUT_S = 900
 SLOW_S = 20
 INTEGRATION_AT_ONCE = 5  # they wait most of the time
+NO_SANITIZER = ("test_bench_api",)  # benches are not built with one
 # What these drive has one thread, and nothing for ThreadSanitizer to see; it takes a third of the time.
 ONE_THREAD = ("test_apns_", "test_sim_", "test_push_doctor", "test_documents")
 
@@ -116,6 +117,8 @@ def python_suite(build, pattern, only, at_once):
     os.environ["WAKEGATE_BIN"] = os.path.join(os.path.abspath(build), "bin")
     files = sorted(glob.glob(os.path.join(HERE, "integration", pattern)), key=os.path.getsize, reverse=True)
     names = [os.path.splitext(os.path.basename(f))[0] for f in files]
+    if os.path.basename(os.path.normpath(build)) in ("asan", "tsan") and not only:
+        names = [n for n in names if n not in NO_SANITIZER]
     if os.path.basename(os.path.normpath(build)) == "tsan" and not only:
         names = [n for n in names if not n.startswith(ONE_THREAD)]
     total = Tally()

@@ -23,10 +23,13 @@ struct outgoing {
 struct peer_net {
     struct lws_context *context;
     void *loops[1];
+    struct peer_ws *sockets; /* libwebsockets says nothing of those that were connecting when it was taken down */
     bool closing;
 };
 
 struct peer_ws {
+    struct peer_net *net;
+    struct peer_ws *prev, *next;
     struct peer_ws_ops ops;
     void *arg;
     struct lws *wsi;
@@ -41,6 +44,7 @@ static void ws_free(struct peer_ws *w) {
         free(o);
     }
     buf_free(&w->in);
+    DL_DELETE(w->net->sockets, w);
     free(w);
 }
 
@@ -150,6 +154,8 @@ struct peer_net *peer_net_free(struct peer_net *n) {
     /* On a loop that is not its own, libwebsockets frees the context only when it is told again after its handles are
      * gone. */
     lws_context_destroy(n->context);
+    while (n->sockets)
+        ws_free(n->sockets);
     free(n);
     return NULL;
 }
@@ -171,8 +177,10 @@ int peer_ws_connect(struct peer_ws **wp, struct peer_net *n, const char *url, co
     struct peer_ws *w = calloc(1, sizeof *w);
     if (!w)
         return E_NOMEM;
+    w->net = n;
     w->ops = *ops;
     w->arg = arg;
+    DL_APPEND(n->sockets, w);
     struct lws_client_connect_info ci = {
         .context = n->context,
         .address = address,

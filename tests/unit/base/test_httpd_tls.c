@@ -11,7 +11,7 @@
 static char folder[64];
 
 static const char *path(const char *name) {
-    static char paths[4][128];
+    static char paths[4][160];
     static unsigned next;
     char *out = paths[next++ % 4];
     snprintf(out, sizeof paths[0], "%s/%s", folder, name);
