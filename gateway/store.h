@@ -58,7 +58,7 @@ struct idempotency_row {
 };
 
 /* How long a write that nobody waits for waits for another one: at hundreds of calls a second most find one. */
-#define STORE_LATE_MS 5
+#define STORE_LATE_MS 20
 
 /* Insert or replace; idem may be NULL and goes into the same transaction. */
 int store_call_put(struct store *s, const struct call_row *row, const struct idempotency_row *idem, store_done_cb cb,
