@@ -11,13 +11,18 @@
  * packet afterwards before the roll-over counter becomes a guess. */
 #define TELL_EVERY_PKTS 0x4000
 
+static int make_crypt(struct media_leg *leg) {
+    int err = rtp_crypt_new(&leg->crypt, &leg->keys);
+    if (err == 0)
+        rtp_crypt_set_rtcp(leg->crypt, leg->rtcp_next, leg->rtcp_limit);
+    return err;
+}
+
 static void prepare_leg(struct media_leg *leg) {
     if (leg->crypt || leg->keys.profile == MEDIA_PROFILE_NONE || leg->call->failed)
         return;
-    if (rtp_crypt_new(&leg->crypt, &leg->keys) != 0)
+    if (make_crypt(leg) != 0)
         media_call_fail(leg, E_CRYPTO);
-    else
-        rtp_crypt_set_rtcp(leg->crypt, leg->rtcp_next, leg->rtcp_limit);
 }
 
 void media_relay_prepare(struct media_call *c) {
@@ -190,7 +195,7 @@ static void unheard(struct media_leg *leg, uint8_t *p, size_t len) {
     uint16_t seq = rtp_seq(p);
     leg->call->stats.dropped_pkts++;
     if (leg->unchosen && !leg->crypt)
-        rtp_crypt_new(&leg->crypt, &leg->keys); /* out of memory: media_relay_prepare tries again */
+        make_crypt(leg); /* out of memory: media_relay_prepare tries again */
     if (leg->crypt && rtp_crypt_unprotect(leg->crypt, p, &len, rtcp) == 0 && !rtcp)
         follow(leg->call, &leg->call->from_near, ssrc, seq);
 }

@@ -158,6 +158,44 @@ static void nothing_is_sent_that_was_not_reserved(void **state) {
     peer_world_free(w);
 }
 
+/* The state of a phone that waited is what is left, though it was chosen and SRTCP went to it; and it speaks before it
+ * is chosen again. */
+static void a_phone_that_waited_gets_no_index_twice(void **state) {
+    struct peer_world *w = ringing();
+    (void)state;
+    w->waits = true;
+    peer_world_hand_over(w, MEDIA_MODE_SEALED);
+    struct media_leg_state near = w->near_state;
+    struct media_call_state call = w->call_state;
+    assert_true(near.waits);
+    assert_int_equal(media_near_choose(w->media, w->id, 0), 0);
+    peer_world_gate(w);
+    both_ways(w, 1, 1);
+    w->near_state = near;
+    w->call_state = call;
+    peer_world_crash(w, &config);
+    peer_world_send_rtp(&w->phone, PHONE_SSRC, 2);
+    peer_world_settle(w, 50);
+    assert_int_equal(media_near_choose(w->media, w->id, 0), 0);
+    peer_world_gate(w);
+    peer_world_settle(w, 30);
+    both_ways(w, 3, 3);
+    peer_world_free(w);
+}
+
+/* What a phone sends before the answer is counted by its context already. */
+static void a_roll_over_before_the_answer_is_followed_by_another(void **state) {
+    struct peer_world *w = ringing();
+    (void)state;
+    peer_world_hand_over(w, MEDIA_MODE_SEALED);
+    for (uint16_t seq = 65530; seq != 5; seq++)
+        peer_world_send_rtp(&w->phone, PHONE_SSRC, seq);
+    peer_world_settle(w, 50);
+    peer_world_gate(w);
+    run_over(w, 3, 1, 10);
+    peer_world_free(w);
+}
+
 static void application_data_and_the_end_are_understood(void **state) {
     struct peer_world *w = talking(MEDIA_MODE_SDES);
     (void)state;
@@ -308,6 +346,8 @@ int main(void) {
         cmocka_unit_test(counters_of_both_sides_may_differ),
         cmocka_unit_test(a_counter_that_was_only_seen_is_kept),
         cmocka_unit_test(nothing_is_sent_that_was_not_reserved),
+        cmocka_unit_test(a_phone_that_waited_gets_no_index_twice),
+        cmocka_unit_test(a_roll_over_before_the_answer_is_followed_by_another),
         cmocka_unit_test(application_data_and_the_end_are_understood),
         cmocka_unit_test(the_caller_may_hang_up_by_dtls),
         cmocka_unit_test(keys_that_may_not_have_come_are_told_again),
