@@ -16,6 +16,7 @@ static void fill_leg(struct media_leg_state *s, const struct media_leg *leg) {
     s->near = leg->is_near;
     s->waits = leg->unchosen;
     s->number = leg->number;
+    s->mode = leg->is_near ? leg->call->mode : MEDIA_MODE_NONE;
     s->ice = leg->ice;
     s->plain = leg->plain;
     s->dtls_client = leg->dtls_client;
@@ -61,7 +62,6 @@ void media_tell_call(struct media_call *c) {
     ev.kind = MEDIA_EV_CALL_STATE;
     ev.id = c->id;
     struct media_call_state *s = &ev.u.call;
-    s->mode = c->mode;
     s->gate = c->gate;
     s->keys_told = c->keys_told;
     s->keys_taken = c->keys_taken;
@@ -150,7 +150,6 @@ static void resume_call(struct media_worker *w, const struct media_command *cmd)
     if (!c)
         return;
     c->resumed = true;
-    c->mode = s->mode;
     c->gate = s->gate;
     c->gate_ms = w->now_ms;
     c->keys_told = s->keys_told;
@@ -164,7 +163,6 @@ static void resume_call(struct media_worker *w, const struct media_command *cmd)
     c->from_near.s = s->from_near;
     c->stats = s->stats;
     resume_leg(&c->far, &cmd->u.resume.far);
-    media_relay_prepare(c);
     media_ringback_start(c);
     media_tell_leg(&c->far);
     media_tell_call(c);
@@ -172,14 +170,17 @@ static void resume_call(struct media_worker *w, const struct media_command *cmd)
 
 static void resume_near(struct media_call *c, const struct media_leg_state *s) {
     struct media_leg *leg = &c->near;
-    if (s->waits)
+    if (s->waits) {
         leg = media_waiting_new(c, s->number);
+    } else {
+        c->mode = s->mode;
+        /* The phone may or may not have them: until it says so, they are told again; but to no other one. */
+        c->keys_told = c->keys_taken;
+    }
     if (!leg)
         return;
     resume_leg(leg, s);
     media_relay_prepare(c);
-    /* The phone may or may not have them: until it says so, they are told again; but to no other one. */
-    c->keys_told = c->keys_taken;
     media_call_tell_keys(c);
     media_tell_leg(leg);
 }

@@ -272,10 +272,13 @@ static void do_action(struct call *c, const struct call_action *a) {
 int call_step(struct call *c, enum call_input_kind kind, unsigned device) {
     struct call_actions out;
     int err = call_fsm_step(&c->fsm, (struct call_input){kind, device}, clock_mono_ms(), &out);
-    for (size_t i = 0; i < out.count; i++)
-        do_action(c, &out.a[i]);
     if (c->fsm.state != CALL_ENDED)
         call_keep(c);
+    for (size_t i = 0; i < out.count; i++) {
+        do_action(c, &out.a[i]);
+        if (out.a[i].kind != CALL_DO_STATE && c->fsm.state != CALL_ENDED) /* there, it went along with the call's row */
+            call_keep(c);
+    }
     return err;
 }
 

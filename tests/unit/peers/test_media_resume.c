@@ -158,6 +158,26 @@ static void nothing_is_sent_that_was_not_reserved(void **state) {
     peer_world_free(w);
 }
 
+/* The crash comes between the two: the call's state is from before its near leg was. */
+static void the_state_of_the_near_leg_is_enough(void **state) {
+    (void)state;
+    for (size_t i = 0; i < MODES; i++) {
+        struct peer_world *w = ringing();
+        told(w);
+        struct media_call_state before = w->call_state;
+        peer_world_hand_over(w, modes[i]);
+        bool taken = w->call_state.keys_taken;
+        w->call_state = before;
+        peer_world_crash(w, &config);
+        if (taken) /* the gateway says so, or the phone again */
+            assert_int_equal(media_keys_taken(w->media, w->id), 0);
+        peer_world_gate(w);
+        peer_world_settle(w, 50);
+        both_ways(w, 1, 1);
+        peer_world_free(w);
+    }
+}
+
 /* A state is lost on its way to the disk, or the word that it is there. */
 static void what_was_not_granted_is_asked_for_again(void **state) {
     static const uint8_t pli[] = {0x81, 206, 0, 2, 1, 2, 3, 4, 9, 9, 9, 9};
@@ -381,6 +401,7 @@ int main(void) {
         cmocka_unit_test(counters_of_both_sides_may_differ),
         cmocka_unit_test(a_counter_that_was_only_seen_is_kept),
         cmocka_unit_test(nothing_is_sent_that_was_not_reserved),
+        cmocka_unit_test(the_state_of_the_near_leg_is_enough),
         cmocka_unit_test(what_was_not_granted_is_asked_for_again),
         cmocka_unit_test(keys_that_a_phone_was_told_go_to_no_other_one),
         cmocka_unit_test(a_phone_that_waited_gets_no_index_twice),
