@@ -220,7 +220,7 @@ void call_keep_offer(struct call *c, const char *offer) {
 
 void call_keep(struct call *c) {
     struct calls *cs = c->owner;
-    if (!cs->d.seal || c->keeping || !c->started)
+    if (!cs->d.seal || c->keeping || !c->started || c->fsm.state == CALL_ENDED)
         return;
     c->keeping = true;
     DL_APPEND2(cs->to_keep, c, keep_prev, keep_next);
