@@ -154,6 +154,7 @@ struct media_call_stats {
 struct media_leg_state {
     bool near, waits;        /* as in media_near */
     unsigned number;         /* of a near leg, as in media_near */
+    enum media_mode mode;    /* likewise */
     struct ice_lite ice;     /* with the selected address */
     bool plain, dtls_client; /* as in media_far */
     struct addr offered;     /* as in media_far */
@@ -174,7 +175,6 @@ struct media_flow_state {
 #define MEDIA_ROC_NONE UINT32_MAX
 
 struct media_call_state {
-    enum media_mode mode;
     bool gate, keys_told, keys_taken, told_to_near, told_to_far;
     bool ringback, ringback_sent;
     uint8_t ringback_pt;

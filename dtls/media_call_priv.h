@@ -47,7 +47,7 @@ struct media_leg {
     struct rtp_crypt *crypt;
     uint32_t rtcp_next, rtcp_limit; /* of crypt, when it is made; the limit holds also afterwards */
     uint64_t record_limit;          /* of dtls; 0: none was set */
-    bool reserving;                 /* more of both was asked for */
+    uint64_t told_ms;               /* its latest state */
     struct media_leg *next, *prev;  /* with handshaking: the worker's list */
     struct media_leg *next_phone;   /* in media_call.phones */
 };

@@ -11,13 +11,18 @@
  * packet afterwards before the roll-over counter becomes a guess. */
 #define TELL_EVERY_PKTS 0x4000
 
+static int make_crypt(struct media_leg *leg) {
+    int err = rtp_crypt_new(&leg->crypt, &leg->keys);
+    if (err == 0)
+        rtp_crypt_set_rtcp(leg->crypt, leg->rtcp_next, leg->rtcp_limit);
+    return err;
+}
+
 static void prepare_leg(struct media_leg *leg) {
     if (leg->crypt || leg->keys.profile == MEDIA_PROFILE_NONE || leg->call->failed)
         return;
-    if (rtp_crypt_new(&leg->crypt, &leg->keys) != 0)
+    if (make_crypt(leg) != 0)
         media_call_fail(leg, E_CRYPTO);
-    else
-        rtp_crypt_set_rtcp(leg->crypt, leg->rtcp_next, leg->rtcp_limit);
 }
 
 void media_relay_prepare(struct media_call *c) {
@@ -55,26 +60,28 @@ static int follow(struct media_call *c, struct media_flow *f, uint32_t ssrc, uin
     return i;
 }
 
-/* Before the first packet of a stream that was seen elsewhere: by its headers alone, or by another process. What its
- * roll-over counter is, a packet does not say (RFC 3711 3.3.1). */
+/* For the next packet of a stream that was seen elsewhere: by its headers alone, or by another process. What its
+ * roll-over counter is, a packet does not say (RFC 3711 3.3.1). It may be a forged one, so this is said anew before
+ * each packet, until one is authentic. */
 static int set_counters(struct media_flow *f, int i, struct media_leg *from, struct media_leg *to, uint16_t seq) {
     const struct rtp_stream *s = &f->s.rx.s[i];
     uint32_t roc = rtp_stream_roc(s, seq), offset = f->s.roc_offset[i];
-    int err = roc ? rtp_crypt_set_rx_roc(from->crypt, &from->keys, s->ssrc, roc) : 0;
-    if (err == 0 && offset != MEDIA_ROC_NONE && roc > offset)
-        err = rtp_crypt_set_tx_roc(to->crypt, &to->keys, s->ssrc, roc - offset);
+    int err = rtp_crypt_set_rx_roc(from->crypt, &from->keys, s->ssrc, roc);
+    if (err == 0 && offset != MEDIA_ROC_NONE)
+        err = rtp_crypt_set_tx_roc(to->crypt, &to->keys, s->ssrc, roc > offset ? roc - offset : 0);
     return err;
 }
 
-/* It is authentic, and goes out. */
-static void in_step(struct media_call *c, struct media_flow *f, uint32_t ssrc, uint16_t seq) {
-    int i = follow(c, f, ssrc, seq);
-    if (i < 0 || f->in_step[i])
-        return;
+/* It was authentic, and went out: from here on both contexts count by themselves. */
+static void in_step(struct media_call *c, struct media_flow *f, int i, struct media_leg *from, struct media_leg *to,
+                    uint16_t seq) {
+    const struct rtp_stream *s = &f->s.rx.s[i];
     f->in_step[i] = true;
+    rtp_crypt_set_rx_roc(from->crypt, &from->keys, s->ssrc, 0);
+    rtp_crypt_set_tx_roc(to->crypt, &to->keys, s->ssrc, 0);
     if (f->s.roc_offset[i] != MEDIA_ROC_NONE)
         return;
-    f->s.roc_offset[i] = rtp_stream_roc(&f->s.rx.s[i], seq);
+    f->s.roc_offset[i] = rtp_stream_roc(s, seq);
     c->untold = true;
 }
 
@@ -92,8 +99,11 @@ static int recrypt_rtp(struct media_call *c, struct media_leg *from, struct medi
         err = rtp_crypt_unprotect(from->crypt, p, len, false);
     if (err != 0)
         return err;
-    in_step(c, f, ssrc, seq);
-    return rtp_crypt_protect(to->crypt, p, len, false);
+    i = follow(c, f, ssrc, seq);
+    err = rtp_crypt_protect(to->crypt, p, len, false);
+    if (err == 0 && i >= 0 && !f->in_step[i])
+        in_step(c, f, i, from, to, seq);
+    return err;
 }
 
 /* Open one leg's packet and close it for the other; in TRANSFER it is already what the other side reads. */
@@ -190,7 +200,7 @@ static void unheard(struct media_leg *leg, uint8_t *p, size_t len) {
     uint16_t seq = rtp_seq(p);
     leg->call->stats.dropped_pkts++;
     if (leg->unchosen && !leg->crypt)
-        rtp_crypt_new(&leg->crypt, &leg->keys); /* out of memory: media_relay_prepare tries again */
+        make_crypt(leg); /* out of memory: media_relay_prepare tries again */
     if (leg->crypt && rtp_crypt_unprotect(leg->crypt, p, &len, rtcp) == 0 && !rtcp)
         follow(leg->call, &leg->call->from_near, ssrc, seq);
 }

@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RESERVE_AGAIN_MS 3000 /* what was asked for and not granted: a state, or the word of it, was lost */
+
 /* Telling */
 
 static void fill_leg(struct media_leg_state *s, const struct media_leg *leg) {
     s->near = leg->is_near;
     s->waits = leg->unchosen;
     s->number = leg->number;
+    s->mode = leg->is_near ? leg->call->mode : MEDIA_MODE_NONE;
     s->ice = leg->ice;
     s->plain = leg->plain;
     s->dtls_client = leg->dtls_client;
@@ -32,6 +35,7 @@ void media_tell_leg(struct media_leg *leg) {
     struct media_event ev;
     if (!leg->call->worker->keep || !leg->open)
         return;
+    leg->told_ms = leg->call->worker->now_ms;
     memset(&ev, 0, sizeof ev);
     ev.kind = MEDIA_EV_LEG_STATE;
     ev.id = leg->call->id;
@@ -58,7 +62,6 @@ void media_tell_call(struct media_call *c) {
     ev.kind = MEDIA_EV_CALL_STATE;
     ev.id = c->id;
     struct media_call_state *s = &ev.u.call;
-    s->mode = c->mode;
     s->gate = c->gate;
     s->keys_told = c->keys_told;
     s->keys_taken = c->keys_taken;
@@ -85,19 +88,16 @@ static void tell_all(struct media_call *c) {
 }
 
 void media_leg_reserve(struct media_leg *leg) {
-    if (!leg->call->worker->keep || leg->reserving)
+    if (!leg->call->worker->keep || leg->call->worker->now_ms - leg->told_ms < RESERVE_AGAIN_MS)
         return;
     bool rtcp = leg->crypt && leg->rtcp_limit - rtp_crypt_rtcp_next(leg->crypt) < MEDIA_RESERVED / 2;
     bool dtls = leg->dtls && dtls_session_left(leg->dtls) < MEDIA_RESERVED / 2;
-    if (!rtcp && !dtls)
-        return;
-    leg->reserving = true;
-    media_tell_leg(leg);
+    if (rtcp || dtls)
+        media_tell_leg(leg);
 }
 
 /* A state is safe: what it left out is this process's. */
 static void kept(struct media_leg *leg, uint32_t rtcp, uint64_t record) {
-    leg->reserving = false;
     if (rtcp > leg->rtcp_limit) {
         leg->rtcp_limit = rtcp;
         if (leg->crypt)
@@ -150,9 +150,9 @@ static void resume_call(struct media_worker *w, const struct media_command *cmd)
     if (!c)
         return;
     c->resumed = true;
-    c->mode = s->mode;
     c->gate = s->gate;
     c->gate_ms = w->now_ms;
+    c->keys_told = s->keys_told;
     c->keys_taken = s->keys_taken;
     c->told_to_near = s->told_to_near;
     c->told_to_far = s->told_to_far;
@@ -162,10 +162,7 @@ static void resume_call(struct media_worker *w, const struct media_command *cmd)
     c->from_far.s = s->from_far;
     c->from_near.s = s->from_near;
     c->stats = s->stats;
-    /* The phone may or may not have them: until it says so, they are told again. */
-    c->keys_told = s->keys_taken;
     resume_leg(&c->far, &cmd->u.resume.far);
-    media_relay_prepare(c);
     media_ringback_start(c);
     media_tell_leg(&c->far);
     media_tell_call(c);
@@ -173,8 +170,13 @@ static void resume_call(struct media_worker *w, const struct media_command *cmd)
 
 static void resume_near(struct media_call *c, const struct media_leg_state *s) {
     struct media_leg *leg = &c->near;
-    if (s->waits)
+    if (s->waits) {
         leg = media_waiting_new(c, s->number);
+    } else {
+        c->mode = s->mode;
+        /* The phone may or may not have them: until it says so, they are told again; but to no other one. */
+        c->keys_told = c->keys_taken;
+    }
     if (!leg)
         return;
     resume_leg(leg, s);

@@ -104,11 +104,15 @@ int rtp_crypt_new(struct rtp_crypt **cp, const struct media_keys *keys) {
     return 0;
 }
 
-/* libsrtp makes a stream from its template at the first packet; a counter can only be set on one that is there. */
+/* libsrtp makes a stream from its template at the first packet; a counter can only be set on one that is there. It
+ * forgets what was set (0: nothing) at a packet that is half the circle away from the latest, and else estimates all
+ * later ones by it, past the next roll-over. */
 static int set_roc(srtp_t session, enum media_profile profile, const uint8_t *master, uint32_t ssrc, uint32_t roc) {
     srtp_policy_t policy;
     uint8_t key[MEDIA_MASTER_MAX_BYTES];
     srtp_err_status_t status = srtp_set_stream_roc(session, ssrc, roc);
+    if (status == srtp_err_status_bad_param && roc == 0)
+        return 0;
     if (status == srtp_err_status_bad_param && fill_policy(&policy, key, profile, master) == 0) {
         policy.ssrc.type = ssrc_specific;
         policy.ssrc.value = ssrc;

@@ -23,8 +23,9 @@ void rtp_crypt_shutdown(void);
 
 /* The keys are copied into libsrtp's contexts. Returns 0, E_CRYPTO, E_NOMEM. */
 int rtp_crypt_new(struct rtp_crypt **cp, const struct media_keys *keys);
-/* The next packet of this SSRC that is received, or sent, has this roll-over counter; before its first one. keys as
- * given to rtp_crypt_new. Again is no error. Returns 0 or E_CRYPTO. */
+/* The next packet of this SSRC that is received, or sent, has this roll-over counter, and so have all that follow until
+ * 0 is set: afterwards it is counted here, as without these. keys as given to rtp_crypt_new. Again is no error. Returns
+ * 0 or E_CRYPTO. */
 int rtp_crypt_set_rx_roc(struct rtp_crypt *c, const struct media_keys *keys, uint32_t ssrc, uint32_t roc);
 int rtp_crypt_set_tx_roc(struct rtp_crypt *c, const struct media_keys *keys, uint32_t ssrc, uint32_t roc);
 /* The SRTCP that is sent has indices from `next` on, and never `limit` or more: srtcp.h. */

@@ -235,6 +235,7 @@ static void do_action(struct call *c, const struct call_action *a) {
         break;
     case CALL_DO_JOIN:
         call_join(c, a->device);
+        call_keep(c);
         break;
     case CALL_DO_OVERDUE:
         call_note_overdue(c, a->device);
@@ -252,6 +253,7 @@ static void do_action(struct call *c, const struct call_action *a) {
         break;
     case CALL_DO_HANDOFF:
         call_hand_over(c, a->device);
+        call_keep(c);
         break;
     case CALL_DO_ELSEWHERE:
     case CALL_DO_TELL:
@@ -260,6 +262,7 @@ static void do_action(struct call *c, const struct call_action *a) {
     case CALL_DO_WITHDRAW:
         call_withdraw(c, a->device);
         call_sealed_drop(c, &c->devices[a->device]);
+        call_keep(c);
         break;
     case CALL_DO_CLOSE:
         call_media_close(c);
@@ -272,10 +275,9 @@ static void do_action(struct call *c, const struct call_action *a) {
 int call_step(struct call *c, enum call_input_kind kind, unsigned device) {
     struct call_actions out;
     int err = call_fsm_step(&c->fsm, (struct call_input){kind, device}, clock_mono_ms(), &out);
+    call_keep(c); /* before: what goes along with the call's row needs not be written again */
     for (size_t i = 0; i < out.count; i++)
         do_action(c, &out.a[i]);
-    if (c->fsm.state != CALL_ENDED)
-        call_keep(c);
     return err;
 }
 

@@ -444,6 +444,7 @@ void call_keep_along(struct call *c);
 void call_keep_done(struct call *c);
 void calls_on_keep(uv_prepare_t *prepare);
 void call_keep_offer(struct call *c, const char *offer);
+void call_keep_near(const struct call *c, const struct media_near *near);
 void call_keep_leg(struct call *c, const struct media_leg_state *leg);
 void call_keep_media(struct call *c, const struct media_call_state *state);
 /* Go on with a call that was live. Returns 0, or E_* with a sentence: nothing is left of it then. */

@@ -220,7 +220,7 @@ void call_keep_offer(struct call *c, const char *offer) {
 
 void call_keep(struct call *c) {
     struct calls *cs = c->owner;
-    if (!cs->d.seal || c->keeping || !c->started)
+    if (!cs->d.seal || c->keeping || !c->started || c->fsm.state == CALL_ENDED)
         return;
     c->keeping = true;
     DL_APPEND2(cs->to_keep, c, keep_prev, keep_next);
@@ -232,15 +232,6 @@ void call_keep_done(struct call *c) {
         return;
     c->keeping = false;
     DL_DELETE2(c->owner->to_keep, c, keep_prev, keep_next);
-}
-
-void calls_on_keep(uv_prepare_t *prepare) {
-    struct calls *cs = prepare->data;
-    struct call *c, *next;
-    uv_prepare_stop(prepare);
-    DL_FOREACH_SAFE2(cs->to_keep, c, next, keep_next) {
-        call_keep_along(c);
-    }
 }
 
 /* States of the media plane */
@@ -273,8 +264,51 @@ static void put_state(struct call *c, const char *part, const void *p, size_t le
     free(closed);
 }
 
+void calls_on_keep(uv_prepare_t *prepare) {
+    struct calls *cs = prepare->data;
+    struct call *c, *next;
+    uv_prepare_stop(prepare);
+    DL_FOREACH_SAFE2(cs->to_keep, c, next, keep_next) {
+        struct buf b = {0};
+        call_keep_done(c);
+        if (c->fsm.state == CALL_ENDED)
+            continue;
+        write_call(&b, c);
+        if (!b.oom)
+            put_state(c, part_call, b.p, b.len, NULL, NULL);
+        buf_wipe(&b);
+    }
+}
+
+/* A near leg may be one that waited. */
+static void forget_waiting(const struct call *c, unsigned number) {
+    char part[PART_BYTES];
+    snprintf(part, sizeof part, "phone/%u", number);
+    store_kept_delete_along(c->owner->d.store, c->id, part);
+}
+
+/* Before the worker tells of it: the phone may have been told by then. */
+void call_keep_near(const struct call *c, const struct media_near *near) {
+    struct media_leg_state leg;
+    char part[PART_BYTES];
+    if (!c->owner->d.seal)
+        return;
+    memset(&leg, 0, sizeof leg);
+    leg.near = true;
+    leg.waits = near->waits;
+    leg.number = near->number;
+    leg.mode = near->mode;
+    leg.ice = near->ice;
+    leg.keys = near->keys;
+    leg.rtcp = 1 + MEDIA_RESERVED;
+    if (!leg.waits)
+        forget_waiting(c, leg.number);
+    put_along(c, part_of(part, &leg), &leg, sizeof leg);
+    secret_wipe(&leg, sizeof leg);
+}
+
 void call_keep_leg(struct call *c, const struct media_leg_state *leg) {
-    char part[PART_BYTES], waited[PART_BYTES];
+    char part[PART_BYTES];
     struct leg_kept *k = c->owner->d.seal && c->fsm.state != CALL_ENDED ? calloc(1, sizeof *k) : NULL;
     if (!k)
         return;
@@ -284,9 +318,10 @@ void call_keep_leg(struct call *c, const struct media_leg_state *leg) {
     k->leg.waits = leg->waits;
     k->leg.rtcp = leg->rtcp;
     k->leg.dtls.record.tx_seq = leg->dtls.record.tx_seq;
-    if (leg->near && !leg->waits) { /* one that waited, perhaps */
-        snprintf(waited, sizeof waited, "phone/%u", leg->number);
-        store_kept_delete_along(c->owner->d.store, c->id, waited);
+    if (leg->near && !leg->waits) {
+        forget_waiting(c, leg->number);
+        if (c->keeping) /* whose leg it is */
+            call_keep_along(c);
     }
     put_state(c, part_of(part, leg), leg, sizeof *leg, on_leg_kept, k);
 }
@@ -461,6 +496,8 @@ static int resume_near(struct call *c, const struct kept *k, struct call_near *n
         return err_say(et, E_NOTFOUND, "the phone's leg was not kept yet");
     memcpy(&leg, part->p, sizeof leg);
     int err = media_resume_near(c->owner->d.media, c->media, &leg);
+    if (err == 0 && leg.waits && n == &c->near) /* it was chosen, and the worker had not told of it */
+        err = media_near_choose(c->owner->d.media, c->media, leg.number);
     if (err != 0)
         err = err_say(et, err, "the worker does not listen");
     else if (!n->taken && n->mode != MEDIA_MODE_TRANSFER)
@@ -477,7 +514,11 @@ static int resume_near(struct call *c, const struct kept *k, struct call_near *n
 
 static int resume_nears(struct call *c, const struct kept *k, struct err_text *et) {
     char name[PART_BYTES];
-    int err = c->near.device >= 0 ? resume_near(c, k, &c->near, part_near, et) : 0;
+    int err = 0;
+    if (c->near.device >= 0) {
+        snprintf(name, sizeof name, "phone/%d", c->near.device);
+        err = resume_near(c, k, &c->near, find_part(k, name, 0) ? name : part_near, et);
+    }
     for (unsigned i = 0; i < c->device_count && err == 0; i++) {
         if (!c->devices[i].waiting)
             continue;
@@ -517,7 +558,7 @@ static int resume_media(struct call *c, const struct kept *k, const struct kept_
 /* What the worker knew and the state machine had not heard of, and the other way round. */
 static void reconcile(struct call *c, const struct kept *k) {
     const struct part *media = find_part(k, part_media, 0), *far = find_part(k, part_far, 0),
-                      *near = find_part(k, part_near, 0);
+                      *near = find_part(k, part_near, sizeof(struct media_leg_state));
     struct media_call_state s;
     struct media_leg_state leg;
     memcpy(&s, media->p, sizeof s);

@@ -243,7 +243,7 @@ void peer_world_call(struct peer_world *w, const struct media_far *far) {
 }
 
 void peer_world_hand_over(struct peer_world *w, enum media_mode mode) {
-    struct media_near near = {.mode = mode};
+    struct media_near near = {.mode = mode, .waits = w->waits};
     struct media_keys phone = {.profile = MEDIA_PROFILE_NONE};
     open_ice(&w->near);
     near.ice = w->near;

@@ -40,6 +40,7 @@ struct peer_world {
     struct media_call_state call_state;
     unsigned states; /* how many came */
     bool keeps;
+    bool waits;     /* peer_world_hand_over: its leg waits to be chosen, as number 0 */
     char *identity; /* of the first media plane, in PEM */
     size_t identity_len;
 };

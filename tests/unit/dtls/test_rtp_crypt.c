@@ -341,6 +341,30 @@ static void a_known_counter_of_one_ssrc_leaves_the_others_at_zero(void **state) 
     pair_free(&w);
 }
 
+/* Both know the stream: what is set is what they have, or nearly. */
+static void a_counter_that_is_set_while_packets_flow_holds_until_0_is_set(void **state) {
+    (void)state;
+    for (size_t i = 0; i < PROFILES; i++) {
+        struct pair w = pair_new(profiles[i]);
+        uint32_t index = 0;
+        for (; index < 4 * 0x10000; index += 0x1000) {
+            struct packet k = rtp(SSRC, (uint16_t)index), plain = k, want = k;
+            if (index == 0x10000 || index == 0x13000) {
+                assert_int_equal(rtp_crypt_set_rx_roc(w.there, &w.peer_keys, SSRC, 1), 0);
+                assert_int_equal(rtp_crypt_set_tx_roc(w.here, &w.keys, SSRC, 1), 0);
+            }
+            reference(&want, &w.keys, index >> 16);
+            assert_int_equal(rtp_crypt_protect(w.here, k.p, &k.len, false), 0);
+            assert_same(&k, &want);
+            assert_int_equal(rtp_crypt_unprotect(w.there, k.p, &k.len, false), 0);
+            assert_same(&k, &plain);
+            assert_int_equal(rtp_crypt_set_rx_roc(w.there, &w.peer_keys, SSRC, 0), 0);
+            assert_int_equal(rtp_crypt_set_tx_roc(w.here, &w.keys, SSRC, 0), 0);
+        }
+        pair_free(&w);
+    }
+}
+
 static void what_is_too_short_is_refused(void **state) {
     (void)state;
     for (size_t i = 0; i < PROFILES; i++) {
@@ -480,6 +504,7 @@ int main(void) {
         cmocka_unit_test(srtcp_of_any_length_is_understood),
         cmocka_unit_test(srtcp_indices_begin_where_they_are_told_and_end_at_their_limit),
         cmocka_unit_test(the_last_srtcp_index_is_the_last_packet),
+        cmocka_unit_test(a_counter_that_is_set_while_packets_flow_holds_until_0_is_set),
         cmocka_unit_test(what_is_too_short_is_refused),
         cmocka_unit_test(a_profile_that_is_none_is_refused),
     };

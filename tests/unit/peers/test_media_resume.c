@@ -158,6 +158,82 @@ static void nothing_is_sent_that_was_not_reserved(void **state) {
     peer_world_free(w);
 }
 
+/* The crash comes between the two: the call's state is from before its near leg was. */
+static void the_state_of_the_near_leg_is_enough(void **state) {
+    (void)state;
+    for (size_t i = 0; i < MODES; i++) {
+        struct peer_world *w = ringing();
+        told(w);
+        struct media_call_state before = w->call_state;
+        peer_world_hand_over(w, modes[i]);
+        bool taken = w->call_state.keys_taken;
+        w->call_state = before;
+        peer_world_crash(w, &config);
+        if (taken) /* the gateway says so, or the phone again */
+            assert_int_equal(media_keys_taken(w->media, w->id), 0);
+        peer_world_gate(w);
+        peer_world_settle(w, 50);
+        both_ways(w, 1, 1);
+        peer_world_free(w);
+    }
+}
+
+/* A state is lost on its way to the disk, or the word that it is there. */
+static void what_was_not_granted_is_asked_for_again(void **state) {
+    static const uint8_t pli[] = {0x81, 206, 0, 2, 1, 2, 3, 4, 9, 9, 9, 9};
+    struct peer_world *w = talking(MEDIA_MODE_SDES);
+    (void)state;
+    w->keeps = false;
+    peer_world_crash(w, &config);
+    told(w);
+    w->keeps = true;
+    w->phone.count = 0;
+    for (unsigned i = 0; i < 100 && w->phone.count == 0; i++) {
+        peer_world_send(&w->caller, pli, sizeof pli);
+        peer_world_settle(w, 100);
+    }
+    assert_int_not_equal(w->phone.count, 0);
+    peer_world_free(w);
+}
+
+/* The state of a phone that waited is what is left, though it was chosen and SRTCP went to it; and it speaks before it
+ * is chosen again. */
+static void a_phone_that_waited_gets_no_index_twice(void **state) {
+    struct peer_world *w = ringing();
+    (void)state;
+    w->waits = true;
+    peer_world_hand_over(w, MEDIA_MODE_SEALED);
+    struct media_leg_state near = w->near_state;
+    struct media_call_state call = w->call_state;
+    assert_true(near.waits);
+    assert_int_equal(media_near_choose(w->media, w->id, 0), 0);
+    peer_world_gate(w);
+    both_ways(w, 1, 1);
+    w->near_state = near;
+    w->call_state = call;
+    peer_world_crash(w, &config);
+    peer_world_send_rtp(&w->phone, PHONE_SSRC, 2);
+    peer_world_settle(w, 50);
+    assert_int_equal(media_near_choose(w->media, w->id, 0), 0);
+    peer_world_gate(w);
+    peer_world_settle(w, 30);
+    both_ways(w, 3, 3);
+    peer_world_free(w);
+}
+
+/* What a phone sends before the answer is counted by its context already. */
+static void a_roll_over_before_the_answer_is_followed_by_another(void **state) {
+    struct peer_world *w = ringing();
+    (void)state;
+    peer_world_hand_over(w, MEDIA_MODE_SEALED);
+    for (uint16_t seq = 65530; seq != 5; seq++)
+        peer_world_send_rtp(&w->phone, PHONE_SSRC, seq);
+    peer_world_settle(w, 50);
+    peer_world_gate(w);
+    run_over(w, 3, 1, 10);
+    peer_world_free(w);
+}
+
 static void application_data_and_the_end_are_understood(void **state) {
     struct peer_world *w = talking(MEDIA_MODE_SDES);
     (void)state;
@@ -203,6 +279,23 @@ static void keys_that_may_not_have_come_are_told_again(void **state) {
     peer_world_crash(w, &config);
     peer_world_settle(w, 50);
     assert_false(w->seen[MEDIA_EV_KEYS]);
+    peer_world_free(w);
+}
+
+/* Of the phone that was told them nothing is left. */
+static void keys_that_a_phone_was_told_go_to_no_other_one(void **state) {
+    struct peer_world *w = ringing();
+    struct media_near near = {.mode = MEDIA_MODE_TRANSFER};
+    (void)state;
+    ice_lite_init(&near.ice);
+    assert_int_equal(media_near_open(w->media, w->id, &near), 0);
+    peer_world_until(w, w->call_state.keys_told);
+    w->near_state.near = false;
+    peer_world_crash(w, &config);
+    near.mode = MEDIA_MODE_SDES;
+    assert_int_equal(media_near_open(w->media, w->id, &near), 0);
+    peer_world_until(w, w->seen[MEDIA_EV_FAILED]);
+    assert_int_equal(w->failed_err, E_STATE);
     peer_world_free(w);
 }
 
@@ -308,6 +401,11 @@ int main(void) {
         cmocka_unit_test(counters_of_both_sides_may_differ),
         cmocka_unit_test(a_counter_that_was_only_seen_is_kept),
         cmocka_unit_test(nothing_is_sent_that_was_not_reserved),
+        cmocka_unit_test(the_state_of_the_near_leg_is_enough),
+        cmocka_unit_test(what_was_not_granted_is_asked_for_again),
+        cmocka_unit_test(keys_that_a_phone_was_told_go_to_no_other_one),
+        cmocka_unit_test(a_phone_that_waited_gets_no_index_twice),
+        cmocka_unit_test(a_roll_over_before_the_answer_is_followed_by_another),
         cmocka_unit_test(application_data_and_the_end_are_understood),
         cmocka_unit_test(the_caller_may_hang_up_by_dtls),
         cmocka_unit_test(keys_that_may_not_have_come_are_told_again),
