@@ -431,7 +431,7 @@ void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb
 /* Write what the store does not have yet, unless something of it is on its way. */
 void call_store_rest(struct call *c);
 /* The same for a part that is kept for a crash; row NULL: there was no memory for it. */
-void call_submit_kept(struct call *c, const struct kept_row *row, store_done_cb cb, void *arg);
+void call_submit_kept(struct call *c, const struct kept_row *row, bool late, store_done_cb cb, void *arg);
 /* The store has all there is to know. */
 bool call_is_stored(const struct call *c);
 

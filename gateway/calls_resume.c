@@ -257,10 +257,11 @@ static const char *part_of(char out[static PART_BYTES], const struct media_leg_s
     return out;
 }
 
-static void put_state(struct call *c, const char *part, const void *p, size_t len, store_done_cb cb, void *arg) {
+static void put_state(struct call *c, const char *part, const void *p, size_t len, bool late, store_done_cb cb,
+                      void *arg) {
     char *closed = seal_part(c, part, p, len);
     struct kept_row row = {c->id, part, closed};
-    call_submit_kept(c, closed ? &row : NULL, cb, arg);
+    call_submit_kept(c, closed ? &row : NULL, late, cb, arg);
     free(closed);
 }
 
@@ -275,7 +276,7 @@ void calls_on_keep(uv_prepare_t *prepare) {
             continue;
         write_call(&b, c);
         if (!b.oom)
-            put_state(c, part_call, b.p, b.len, NULL, NULL);
+            put_state(c, part_call, b.p, b.len, true, NULL, NULL);
         buf_wipe(&b);
     }
 }
@@ -323,12 +324,13 @@ void call_keep_leg(struct call *c, const struct media_leg_state *leg) {
         if (c->keeping) /* whose leg it is */
             call_keep_along(c);
     }
-    put_state(c, part_of(part, leg), leg, sizeof *leg, on_leg_kept, k);
+    /* Without its keys a call cannot go on: they are not kept waiting for another row. */
+    put_state(c, part_of(part, leg), leg, sizeof *leg, leg->keys.profile == MEDIA_PROFILE_NONE, on_leg_kept, k);
 }
 
 void call_keep_media(struct call *c, const struct media_call_state *state) {
     if (c->owner->d.seal && c->fsm.state != CALL_ENDED)
-        put_state(c, part_media, state, sizeof *state, NULL, NULL);
+        put_state(c, part_media, state, sizeof *state, true, NULL, NULL);
 }
 
 /* Loading */

@@ -101,14 +101,14 @@ void call_store_push(struct call *c, const struct call_push *p, store_done_cb cb
     submitted(c, !w ? E_NOMEM : (cb ? store_push_put : store_push_put_late)(s, &row, on_written, w), w);
 }
 
-void call_submit_kept(struct call *c, const struct kept_row *row, store_done_cb cb, void *arg) {
+void call_submit_kept(struct call *c, const struct kept_row *row, bool late, store_done_cb cb, void *arg) {
     struct writing *w = row ? writing_new(c, cb, arg) : NULL;
     if (!w) {
         submitted(c, E_NOMEM, NULL);
         free(arg);
         return;
     }
-    submitted(c, store_kept_put(c->owner->d.store, row, on_written, w), w);
+    submitted(c, (late ? store_kept_put_late : store_kept_put)(c->owner->d.store, row, on_written, w), w);
 }
 
 bool call_is_stored(const struct call *c) {

@@ -162,6 +162,8 @@ struct kept_row {
 };
 /* Insert or replace. */
 int store_kept_put(struct store *s, const struct kept_row *row, store_done_cb cb, void *arg);
+/* As store_call_put_late. */
+int store_kept_put_late(struct store *s, const struct kept_row *row, store_done_cb cb, void *arg);
 /* In the transaction of the next write, as events are: a part of the call's row, or what goes with it (part "": all).
  */
 int store_kept_put_along(struct store *s, const struct kept_row *row);

@@ -18,6 +18,11 @@ int store_kept_put(struct store *s, const struct kept_row *row, store_done_cb cb
     return r ? store_submit(s, r) : E_NOMEM;
 }
 
+int store_kept_put_late(struct store *s, const struct kept_row *row, store_done_cb cb, void *arg) {
+    struct store_request *r = put_request(row, cb, arg);
+    return r ? store_submit_late(s, r) : E_NOMEM;
+}
+
 int store_kept_put_along(struct store *s, const struct kept_row *row) {
     struct store_request *r = put_request(row, NULL, NULL);
     return r ? store_hold(s, r) : E_NOMEM;
