@@ -113,7 +113,7 @@ void calls_remove(struct call *c) {
         c->media = 0;
     }
     call_keep_done(c);
-    free(c->offer_text);
+    call_keep_forget_offer(c);
     buf_wipe(&c->kept_data);
     sdp_free(c->offer);
     json_decref(c->data);

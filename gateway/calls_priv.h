@@ -14,7 +14,8 @@
  *   calls_heard.c   what phones say about their calls
  *   calls_data.c   DTLS application data
  *   calls_store.c   rows, and what a restart finds
- *   calls_resume.c  what a call needs to go on after a crash, and going on
+ *   calls_keep.c    what a call needs to go on after a crash
+ *   calls_resume.c  going on with it
  *   idempotency.c   keys that make a repeated request harmless
  *   call_json.c     the resource documents
  *   api_create.c    a new call over HTTP, up to its 201
@@ -435,7 +436,7 @@ void call_submit_kept(struct call *c, const struct kept_row *row, bool late, sto
 /* The store has all there is to know. */
 bool call_is_stored(const struct call *c);
 
-/* calls_resume.c; all do nothing without a seal */
+/* calls_keep.c; all do nothing without a seal */
 /* Its part `call` has changed. */
 void call_keep(struct call *c);
 /* In the transaction of the row that is about to be written: the part, or, of a call that has ended, nothing any more.
@@ -444,9 +445,11 @@ void call_keep_along(struct call *c);
 void call_keep_done(struct call *c);
 void calls_on_keep(uv_prepare_t *prepare);
 void call_keep_offer(struct call *c, const char *offer);
+void call_keep_forget_offer(struct call *c);
 void call_keep_near(const struct call *c, const struct media_near *near);
 void call_keep_leg(struct call *c, const struct media_leg_state *leg);
 void call_keep_media(struct call *c, const struct media_call_state *state);
+/* calls_resume.c */
 /* Go on with a call that was live. Returns 0, or E_* with a sentence: nothing is left of it then. */
 int calls_resume(struct calls *cs, const struct call_row *row, struct err_text *et);
 /* What the ledger knows of one of its pushes. */

@@ -1,342 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls that go on after a crash. With a seal key, all that a live call is lies in the store, sealed, in parts:
- *
- *   call        the state machine, its phones and their pushes
- *   offer       the caller's SDP
- *   media       struct media_call_state
- *   far, near   struct media_leg_state, and phone/N of a phone that rings with keys of its own
- *
- * A part is written whenever it changes, `call` in the transaction of the call's row, and all go with its end. They are
- * this program's structs as they are: another version, or another boot of the machine, whose monotonic clock they speak
- * of, does not go on with them. */
+/* Calls that go on after a crash: what was written of them is read, and they go on. */
 #include "base/log.h"
-#include "gateway/calls_priv.h"
+#include "gateway/calls_kept.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
-#define PART_BYTES    20
-#define PARTS_MAX     (4 + MEDIA_WAITING_MAX + 1)
-#define BOOT_ID_BYTES 37
-#define ABOUT_BYTES   (UUID_BYTES + PART_BYTES + 16)
-
-static const char part_call[] = "call", part_offer[] = "offer", part_media[] = "media", part_far[] = "far",
-                  part_near[] = "near";
-
-struct kept_near {
-    int device;
-    enum media_mode mode;
-    char phone_ufrag[HANDOFF_UFRAG_BYTES];
-    bool told, taken, answered_sdp, noted;
-};
-
-/* The rest is in its row of the ledger, which is written before it can leave and with each thing that is heard of it.
- */
-struct kept_push {
-    char id[UUID_BYTES];
-    enum apns_push_type type;
-    enum push_state state;
-};
-
-/* Its pushes follow. */
-struct kept_device {
-    char id[DEVICE_ID_BYTES];
-    char app_version[DEVICE_VERSION_BYTES], os_version[DEVICE_VERSION_BYTES];
-    enum media_mode mode;
-    bool waits;
-    struct kept_near waiting;
-    unsigned push_count;
-};
-
-/* Its devices follow, and its timeline as JSON. */
-struct kept_call {
-    char version[sizeof WAKEGATE_VERSION];
-    char boot[BOOT_ID_BYTES];
-    size_t sizes[5];
-    struct call_fsm fsm;
-    char handle[PUSH_NAME_BYTES], name[PUSH_NAME_BYTES];
-    bool video, ringback;
-    uint64_t request_us, request_wall_us, created_ms, expires_ms, answered_ms;
-    uint16_t port;
-    char fingerprint[DTLS_FINGERPRINT_BYTES];
-    char ice_ufrag[ICE_REMOTE_UFRAG_BYTES], ice_pwd[257]; /* the caller's present ones */
-    unsigned ice_session;
-    struct ice_lite far_ice;
-    enum media_profile profile;
-    struct kept_near near;
-    unsigned device_count;
-};
-
-static const char *boot_id(void) {
-    static char id[BOOT_ID_BYTES];
-    FILE *f = id[0] ? NULL : fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (f) {
-        if (!fgets(id, sizeof id, f))
-            id[0] = 0;
-        fclose(f);
-    }
-    return id;
-}
-
-static void stamp(struct kept_call *k) {
-    const size_t sizes[] = {sizeof *k, sizeof(struct kept_device), sizeof(struct kept_push),
-                            sizeof(struct media_leg_state), sizeof(struct media_call_state)};
-    memcpy(k->version, WAKEGATE_VERSION, sizeof k->version);
-    snprintf(k->boot, sizeof k->boot, "%s", boot_id());
-    memcpy(k->sizes, sizes, sizeof k->sizes);
-}
-
-static bool stamp_is_ours(const struct kept_call *k) {
-    struct kept_call ours;
-    stamp(&ours);
-    return k->boot[0] && memcmp(k->version, ours.version, sizeof ours.version) == 0 &&
-           memcmp(k->sizes, ours.sizes, sizeof ours.sizes) == 0 && strncmp(k->boot, ours.boot, sizeof k->boot) == 0;
-}
-
-/* A sealed part is of one call, and is that part. */
-static const char *about(char out[static ABOUT_BYTES], const char *call, const char *part) {
-    snprintf(out, ABOUT_BYTES, "wakegate %s %s", call, part);
-    return out;
-}
-
-/* Writing */
-
-static char *seal_part(const struct call *c, const char *part, const void *p, size_t len) {
-    char text[ABOUT_BYTES], *closed = NULL;
-    if (seal_close(&closed, c->owner->d.seal, p, len, about(text, c->id, part)) != 0)
-        return NULL;
-    return closed;
-}
-
-static void put_along(const struct call *c, const char *part, const void *p, size_t len) {
-    char *closed = seal_part(c, part, p, len);
-    struct kept_row row = {c->id, part, closed};
-    if (!closed || store_kept_put_along(c->owner->d.store, &row) != 0)
-        log_error("not kept for a crash", log_s("call", c->id), log_s("part", part));
-    free(closed);
-}
-
-static void fill_near(struct kept_near *k, const struct call_near *n) {
-    k->device = n->device;
-    k->mode = n->mode;
-    memcpy(k->phone_ufrag, n->phone_ufrag, sizeof k->phone_ufrag);
-    k->told = n->told;
-    k->taken = n->taken;
-    k->answered_sdp = n->answered_sdp;
-    k->noted = n->noted;
-}
-
-static void add_device(struct buf *out, const struct call_device *d) {
-    struct kept_device k;
-    memset(&k, 0, sizeof k);
-    memcpy(k.id, d->id, sizeof k.id);
-    memcpy(k.app_version, d->app_version, sizeof k.app_version);
-    memcpy(k.os_version, d->os_version, sizeof k.os_version);
-    k.mode = d->mode;
-    k.waits = d->waiting != NULL;
-    if (d->waiting)
-        fill_near(&k.waiting, d->waiting);
-    k.push_count = d->push_count;
-    buf_add(out, &k, sizeof k);
-    for (unsigned i = 0; i < d->push_count; i++) {
-        const struct call_push *p = &d->pushes[i];
-        struct kept_push push;
-        memset(&push, 0, sizeof push);
-        memcpy(push.id, p->id, sizeof push.id);
-        push.type = p->type;
-        push.state = p->state;
-        buf_add(out, &push, sizeof push);
-    }
-}
-
-static void fill_media(struct kept_call *k, const struct call *c) {
-    const struct media *m = c->owner->d.media;
-    const char *fingerprint = media_call_fingerprint(m, c->media);
-    k->port = media_port(m, c->worker);
-    snprintf(k->fingerprint, sizeof k->fingerprint, "%s", fingerprint ? fingerprint : "");
-    memcpy(k->ice_ufrag, c->offer->ice_ufrag, sizeof k->ice_ufrag);
-    memcpy(k->ice_pwd, c->offer->ice_pwd, sizeof k->ice_pwd);
-}
-
-static void write_call(struct buf *out, const struct call *c) {
-    struct kept_call k;
-    char *timeline = json_dumps(c->timeline, JSON_COMPACT);
-    memset(&k, 0, sizeof k);
-    stamp(&k);
-    k.fsm = c->fsm;
-    memcpy(k.handle, c->handle, sizeof k.handle);
-    memcpy(k.name, c->name, sizeof k.name);
-    k.video = c->video;
-    k.ringback = c->ringback;
-    k.request_us = c->request_us;
-    k.request_wall_us = c->request_wall_us;
-    k.created_ms = c->created_ms;
-    k.expires_ms = c->expires_ms;
-    k.answered_ms = c->answered_ms;
-    k.ice_session = c->ice_session;
-    k.far_ice = c->far_ice;
-    k.profile = c->profile;
-    fill_near(&k.near, &c->near);
-    k.device_count = c->device_count;
-    if (c->offer)
-        fill_media(&k, c);
-    buf_reserve(out,
-                sizeof k + c->device_count * (sizeof(struct kept_device) + CALL_PUSHES_MAX * sizeof(struct kept_push)));
-    buf_add(out, &k, sizeof k);
-    secret_wipe(&k, sizeof k);
-    for (unsigned i = 0; i < c->device_count; i++)
-        add_device(out, &c->devices[i]);
-    buf_adds(out, timeline ? timeline : "[]");
-    free(timeline);
-}
-
-void call_keep_along(struct call *c) {
-    struct buf b = {0};
-    if (!c->owner->d.seal)
-        return;
-    call_keep_done(c);
-    if (c->fsm.state == CALL_ENDED) {
-        store_kept_delete_along(c->owner->d.store, c->id, "");
-        return;
-    }
-    if (c->offer_text)
-        put_along(c, part_offer, c->offer_text, strlen(c->offer_text));
-    free(c->offer_text);
-    c->offer_text = NULL;
-    write_call(&b, c);
-    if (!b.oom)
-        put_along(c, part_call, b.p, b.len);
-    buf_wipe(&b);
-}
-
-void call_keep_offer(struct call *c, const char *offer) {
-    if (c->owner->d.seal)
-        c->offer_text = strdup(offer);
-}
-
-/* Changes that no row of the call tells of are collected until the loop is about to wait. */
-
-void call_keep(struct call *c) {
-    struct calls *cs = c->owner;
-    if (!cs->d.seal || c->keeping || !c->started || c->fsm.state == CALL_ENDED)
-        return;
-    c->keeping = true;
-    DL_APPEND2(cs->to_keep, c, keep_prev, keep_next);
-    uv_prepare_start(&cs->keep, calls_on_keep);
-}
-
-void call_keep_done(struct call *c) {
-    if (!c->keeping)
-        return;
-    c->keeping = false;
-    DL_DELETE2(c->owner->to_keep, c, keep_prev, keep_next);
-}
-
-/* States of the media plane */
-
-struct leg_kept {
-    struct calls *calls;
-    media_id media;
-    struct media_leg_state leg; /* of it, what media_kept looks at */
-};
-
-static void on_leg_kept(int err, void *arg) {
-    struct leg_kept *k = arg;
-    if (err == 0)
-        media_kept(k->calls->d.media, k->media, &k->leg);
-    free(k);
-}
-
-static const char *part_of(char out[static PART_BYTES], const struct media_leg_state *leg) {
-    if (leg->waits)
-        snprintf(out, PART_BYTES, "phone/%u", leg->number);
-    else
-        snprintf(out, PART_BYTES, "%s", leg->near ? part_near : part_far);
-    return out;
-}
-
-static void put_state(struct call *c, const char *part, const void *p, size_t len, bool late, store_done_cb cb,
-                      void *arg) {
-    char *closed = seal_part(c, part, p, len);
-    struct kept_row row = {c->id, part, closed};
-    call_submit_kept(c, closed ? &row : NULL, late, cb, arg);
-    free(closed);
-}
-
-void calls_on_keep(uv_prepare_t *prepare) {
-    struct calls *cs = prepare->data;
-    struct call *c, *next;
-    uv_prepare_stop(prepare);
-    DL_FOREACH_SAFE2(cs->to_keep, c, next, keep_next) {
-        struct buf b = {0};
-        call_keep_done(c);
-        if (c->fsm.state == CALL_ENDED)
-            continue;
-        write_call(&b, c);
-        if (!b.oom)
-            put_state(c, part_call, b.p, b.len, true, NULL, NULL);
-        buf_wipe(&b);
-    }
-}
-
-/* A near leg may be one that waited. */
-static void forget_waiting(const struct call *c, unsigned number) {
-    char part[PART_BYTES];
-    snprintf(part, sizeof part, "phone/%u", number);
-    store_kept_delete_along(c->owner->d.store, c->id, part);
-}
-
-/* Before the worker tells of it: the phone may have been told by then. */
-void call_keep_near(const struct call *c, const struct media_near *near) {
-    struct media_leg_state leg;
-    char part[PART_BYTES];
-    if (!c->owner->d.seal)
-        return;
-    memset(&leg, 0, sizeof leg);
-    leg.near = true;
-    leg.waits = near->waits;
-    leg.number = near->number;
-    leg.mode = near->mode;
-    leg.ice = near->ice;
-    leg.keys = near->keys;
-    leg.rtcp = 1 + MEDIA_RESERVED;
-    if (!leg.waits)
-        forget_waiting(c, leg.number);
-    put_along(c, part_of(part, &leg), &leg, sizeof leg);
-    secret_wipe(&leg, sizeof leg);
-}
-
-void call_keep_leg(struct call *c, const struct media_leg_state *leg) {
-    char part[PART_BYTES];
-    struct leg_kept *k = c->owner->d.seal && c->fsm.state != CALL_ENDED ? calloc(1, sizeof *k) : NULL;
-    if (!k)
-        return;
-    k->calls = c->owner;
-    k->media = c->media;
-    k->leg.near = leg->near;
-    k->leg.waits = leg->waits;
-    k->leg.rtcp = leg->rtcp;
-    k->leg.dtls.record.tx_seq = leg->dtls.record.tx_seq;
-    if (leg->near && !leg->waits) {
-        forget_waiting(c, leg->number);
-        if (c->keeping) /* whose leg it is */
-            call_keep_along(c);
-    }
-    /* Without its keys a call cannot go on: they are not kept waiting for another row. */
-    put_state(c, part_of(part, leg), leg, sizeof *leg, leg->keys.profile == MEDIA_PROFILE_NONE, on_leg_kept, k);
-}
-
-void call_keep_media(struct call *c, const struct media_call_state *state) {
-    if (c->owner->d.seal && c->fsm.state != CALL_ENDED)
-        put_state(c, part_media, state, sizeof *state, true, NULL, NULL);
-}
+#define PARTS_MAX (4 + MEDIA_WAITING_MAX + 1)
 
 /* Loading */
 
 struct part {
-    char name[PART_BYTES];
+    char name[KEPT_PART_BYTES];
     char *p; /* NULL: it could not be opened */
     size_t len;
 };
@@ -350,9 +27,9 @@ struct kept {
 };
 
 void calls_load_kept(struct calls *cs, const struct kept_row *row) {
-    char text[ABOUT_BYTES];
+    char text[KEPT_ABOUT_BYTES];
     struct kept *k;
-    if (!cs->d.seal || strlen(row->call) >= UUID_BYTES || strlen(row->part) >= PART_BYTES)
+    if (!cs->d.seal || strlen(row->call) >= UUID_BYTES || strlen(row->part) >= KEPT_PART_BYTES)
         return;
     HASH_FIND_STR(cs->kept, row->call, k);
     if (!k) {
@@ -366,7 +43,7 @@ void calls_load_kept(struct calls *cs, const struct kept_row *row) {
         return;
     struct part *part = &k->parts[k->count++];
     snprintf(part->name, sizeof part->name, "%s", row->part);
-    int err = seal_open(&part->p, &part->len, cs->d.seal, row->value, about(text, row->call, row->part));
+    int err = seal_open(&part->p, &part->len, cs->d.seal, row->value, kept_about(text, row->call, row->part));
     k->err = k->err ? k->err : err;
 }
 
@@ -515,16 +192,16 @@ static int resume_near(struct call *c, const struct kept *k, struct call_near *n
 }
 
 static int resume_nears(struct call *c, const struct kept *k, struct err_text *et) {
-    char name[PART_BYTES];
+    char name[KEPT_PART_BYTES];
     int err = 0;
     if (c->near.device >= 0) {
         snprintf(name, sizeof name, "phone/%d", c->near.device);
-        err = resume_near(c, k, &c->near, find_part(k, name, 0) ? name : part_near, et);
+        err = resume_near(c, k, &c->near, find_part(k, name, 0) ? name : KEPT_NEAR, et);
     }
     for (unsigned i = 0; i < c->device_count && err == 0; i++) {
         if (!c->devices[i].waiting)
             continue;
-        snprintf(name, sizeof name, "phone/%u", i);
+        kept_phone(name, i);
         err = resume_near(c, k, c->devices[i].waiting, name, et);
     }
     return err;
@@ -532,9 +209,9 @@ static int resume_nears(struct call *c, const struct kept *k, struct err_text *e
 
 static int resume_media(struct call *c, const struct kept *k, const struct kept_call *head, struct err_text *et) {
     struct calls *cs = c->owner;
-    const struct part *offer = find_part(k, part_offer, 0),
-                      *media = find_part(k, part_media, sizeof(struct media_call_state)),
-                      *far = find_part(k, part_far, sizeof(struct media_leg_state));
+    const struct part *offer = find_part(k, KEPT_OFFER, 0),
+                      *media = find_part(k, KEPT_MEDIA, sizeof(struct media_call_state)),
+                      *far = find_part(k, KEPT_FAR, sizeof(struct media_leg_state));
     struct media_resume r = {.port = head->port, .fingerprint = head->fingerprint};
     if (!offer || !media || !far)
         return err_say(et, E_NOTFOUND, "its media was not kept yet");
@@ -559,8 +236,8 @@ static int resume_media(struct call *c, const struct kept *k, const struct kept_
 
 /* What the worker knew and the state machine had not heard of, and the other way round. */
 static void reconcile(struct call *c, const struct kept *k) {
-    const struct part *media = find_part(k, part_media, 0), *far = find_part(k, part_far, 0),
-                      *near = find_part(k, part_near, sizeof(struct media_leg_state));
+    const struct part *media = find_part(k, KEPT_MEDIA, 0), *far = find_part(k, KEPT_FAR, 0),
+                      *near = find_part(k, KEPT_NEAR, sizeof(struct media_leg_state));
     struct media_call_state s;
     struct media_leg_state leg;
     memcpy(&s, media->p, sizeof s);
@@ -584,11 +261,17 @@ static void reconcile(struct call *c, const struct kept *k) {
     secret_wipe(&leg, sizeof leg);
 }
 
+static bool fits(const struct kept_call *k) {
+    int count = (int)k->device_count;
+    return count > 0 && count <= CALL_LEGS_MAX && k->fsm.leg_count == k->device_count && k->near.device < count &&
+           k->fsm.winner < count && k->fsm.handed < count && k->fsm.state < CALL_ENDED;
+}
+
 static int resume(struct call *c, const struct kept *k, const struct call_row *row, struct err_text *et) {
     struct kept_call head;
-    const struct part *part = find_part(k, part_call, 0);
+    const struct part *part = find_part(k, KEPT_CALL, 0);
     struct reader r = {part ? part->p : NULL, part ? part->len : 0};
-    if (!take(&r, &head, sizeof head) || !stamp_is_ours(&head) || head.device_count > CALL_LEGS_MAX)
+    if (!take(&r, &head, sizeof head) || !kept_stamp_is_ours(&head) || !fits(&head))
         return err_say(et, E_UNSUPPORTED, "it was kept by another version, or before the machine was started");
     int err = set_call(c, &head, row, et);
     c->devices = calloc(head.device_count, sizeof *c->devices);

@@ -156,7 +156,7 @@ int store_sealed_put(struct store *s, const struct sealed_row *row, store_done_c
 /* Delete those whose names begin so and that are older. */
 int store_sealed_prune(struct store *s, const char *prefix, uint64_t before_ms);
 
-/* A part of what a live call needs to go on after a crash, sealed (calls_resume.c). */
+/* A part of what a live call needs to go on after a crash, sealed (calls_kept.h). */
 struct kept_row {
     const char *call, *part, *value;
 };

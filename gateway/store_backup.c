@@ -77,7 +77,7 @@ static int on_check(void *arg, int columns, char **values, char **names) {
 }
 
 /* What live calls need to go on after a crash is of use to the gateway that has them, at this moment, and to nobody
- * else: one that went on with it later would send with indices that were used (calls_resume.c). */
+ * else: one that went on with it later would send with indices that were used (calls_kept.h). */
 static int leave_out_calls(const struct copy *c, struct err_text *et) {
     static const char sql[] = "PRAGMA secure_delete = ON; DELETE FROM kept;"
                               "DELETE FROM sealed WHERE name LIKE 'dtls-identity/%'";

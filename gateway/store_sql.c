@@ -68,7 +68,7 @@ static const char schema_5[] = "ALTER TABLE devices ADD COLUMN alert_token TEXT 
                                /* From what a device was to why: 3 was invalid, 1 suspect because misfiled. */
                                "UPDATE devices SET health = CASE health WHEN 3 THEN 6 WHEN 1 THEN 5 ELSE 0 END;";
 
-/* What a live call needs to go on after a crash, in parts (calls_resume.c). */
+/* What a live call needs to go on after a crash, in parts (calls_kept.h). */
 static const char schema_6[] = "CREATE TABLE kept (call TEXT NOT NULL, part TEXT NOT NULL, value TEXT NOT NULL,"
                                " PRIMARY KEY (call, part)) WITHOUT ROWID;";
 
