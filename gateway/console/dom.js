@@ -21,7 +21,10 @@ export function pill(text, kind) {
   return el("span", { className: `pill ${kind}` }, text);
 }
 
-export const words = (name) => name.replaceAll("_", " ");
+const ABBREVIATIONS = /\b(apns|dtls|ice)\b/g;
+
+// A name of the API for people: caller_dtls, caller DTLS.
+export const words = (name) => name.replaceAll("_", " ").replace(ABBREVIATIONS, (word) => word.toUpperCase());
 export const lines = (texts) => texts.map((text) => el("div", {}, text));
 
 export function time(text) {
