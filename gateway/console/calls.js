@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls: live and recent ones as tables, and one of them with its timeline.
 import { query, request } from "./api.js";
-import { $, Table, duration, el, facts, lines, pill, setText, time, twoClicks, words } from "./dom.js";
+import { $, NOTHING, Table, duration, el, facts, lines, pill, setText, time, twoClicks, words } from "./dom.js";
 
 const LIVE = ["ringing", "answered", "active"];
 const LIVE_MAX = 100; // of each state; the gateway may have more, and then the page says so
@@ -10,7 +10,7 @@ const BAD_OUTCOMES = ["violated", "late", "silent"];
 const BAD_PUSHES = ["rejected", "failed", "expired"];
 const BAD_REASONS = ["unreachable", "media_failed", "error", "expired"];
 
-const callerName = ({ name, handle }) => (name && handle ? [name, el("div", { className: "quiet" }, handle)] : name || handle || "–");
+const callerName = ({ name, handle }) => (name && handle ? [name, el("div", { className: "quiet" }, handle)] : name || handle || NOTHING);
 
 function stateOf(call) {
   const kind = BAD_REASONS.includes(call.reason) ? "bad" : STATE_KINDS[call.state];
@@ -30,26 +30,26 @@ function mediaLines(media) {
     return "none";
   }
   return [el("div", {}, media.handoff || "waiting for the phone"),
-    el("div", { className: "quiet" }, `caller ${packets(media.caller)}`), el("div", { className: "quiet" }, `phone ${packets(media.phone)}`)];
+    ...["caller", "phone"].map((leg) => el("div", { className: "quiet packets" }, `${leg} ${packets(media[leg])}`))];
 }
 
-function columns(open) {
-  return [
-    { title: "Callee", name: true, cell: (call) => {
-      const button = el("button", { type: "button", className: "link", onclick: () => open(call) }, call.callee);
-      button.dataset.act = "open";
-      return button;
-    } },
-    { title: "State", cell: stateOf },
-    { title: "Caller", cell: ({ caller }) => callerName(caller) },
-    { title: "Began", cell: ({ created_at: at }) => time(at) },
-    { title: "Devices", cell: ({ devices }) => devices.map(deviceLine) },
-    { title: "Media", cell: ({ media }) => mediaLines(media) },
-  ];
+function calleeButton({ callee }) {
+  const button = el("button", { type: "button", className: "link" }, callee); // its click is the row's
+  button.dataset.act = "open";
+  return button;
 }
+
+const columns = [
+  { title: "Callee", name: true, cell: calleeButton },
+  { title: "State", cell: stateOf },
+  { title: "Caller", cell: ({ caller }) => callerName(caller) },
+  { title: "Began", cell: ({ created_at: at }) => time(at) },
+  { title: "Devices", cell: ({ devices }) => devices.map(deviceLine) },
+  { title: "Media", cell: ({ media }) => mediaLines(media) },
+];
 
 export function callTable(place, label, open) {
-  return new Table(place, { label, columns: columns(open), key: ({ id }) => id, onClick: open });
+  return new Table(place, { label, columns, key: ({ id }) => id, onClick: open });
 }
 
 // What is loaded comes as {message, cursor, show}: show() puts it on the page, unless somebody has asked for something else meanwhile.
@@ -90,7 +90,7 @@ const deviceColumns = [
   { title: "State", cell: ({ state, delivery }) => `${state}, by ${delivery}` },
   { title: "Push", cell: ({ push_state: push, apns_status: status, apns_reason: reason }) =>
     lines([push, [status, reason].filter(Boolean).join(" ")].filter(Boolean)) },
-  { title: "mustReport", cell: (device) => (device.delivery === "connection" ? "–" :
+  { title: "mustReport", cell: (device) => (device.delivery === "connection" ? NOTHING :
     lines([saidOfMustReport(device), `expected ${device.predicted_must_report}`])) },
   { title: "Outcome", cell: ({ outcome, reported }) => [outcome || "open", reported ? ` (${reported})` : ""] },
   { title: "Handoff", cell: ({ handoff }) => handoff },

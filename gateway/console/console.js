@@ -191,6 +191,7 @@ function onEvent(type, event) {
 
 function onStream(state, sentence) {
   setText($("#listening"), { live: "live", waiting: "reconnecting", off: "" }[state]);
+  $("#listening").classList.toggle("live", state === "live");
   const empty = news.length + $("#event-list").children.length === 0;
   setText($("#events .message"), sentence || (empty ? "Nothing has happened since this page was opened." : ""));
   $("#events .message").classList.toggle("bad", state === "waiting");

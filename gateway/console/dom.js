@@ -10,6 +10,9 @@ export function el(tag, properties = {}, ...children) {
   return node;
 }
 
+// A cell without a value; on a phone it is left out.
+export const NOTHING = "–";
+
 // Changes a text only if it is another one, so that screen readers hear of changes alone.
 export function setText(node, text) {
   if (node.textContent !== text) {
@@ -81,7 +84,7 @@ export function twoClicks(button, question, act) {
 }
 
 // A table of rows with a key each. A row that has not changed is left alone, with the focus that is in it.
-// columns: [{title, cell(item), number}]; the cell that names the row has name: true. Roles are said, because on narrow
+// columns: [{title, cell(item), number, wide}]; the cell that names the row has name: true. Roles are said, because on narrow
 // screens the style sheet makes cards of the rows, and browsers then forget that it was a table.
 export class Table {
   constructor(place, { label, columns, key, onClick }) {
@@ -101,6 +104,9 @@ export class Table {
     this.table = el("table", { hidden: true }, el("caption", { className: "unseen" }, label), el("thead", {}, row), this.body);
     this.table.setAttribute("role", "table");
     place.append(this.table);
+    place.tabIndex = 0; // a wide table scrolls inside of its place, also by the keyboard
+    place.setAttribute("role", "region");
+    place.setAttribute("aria-label", label);
   }
 
   show(items) {
@@ -146,10 +152,12 @@ export class Table {
     return row;
   }
 
-  cell({ title, cell, number, name }, item) {
-    const td = el(name ? "th" : "td", { className: number ? "number" : "" }, el("div", {}, cell(item)));
+  cell({ title, cell, number, name, wide }, item) {
+    const className = [number && "number", wide && "wide"].filter(Boolean).join(" ");
+    const td = el(name ? "th" : "td", { className }, el("div", {}, cell(item)));
     td.setAttribute("role", name ? "rowheader" : "cell");
     td.dataset.title = title;
+    td.classList.toggle("nothing", td.textContent === NOTHING);
     if (name) {
       td.scope = "row";
     }

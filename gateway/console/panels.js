@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // All that is not about calls: readiness, devices, the must-report report, dead letters, events.
 import { query, request, state } from "./api.js";
-import { $, Table, duration, el, facts, lines, pill, setText, time, twoClicks, words } from "./dom.js";
+import { $, NOTHING, Table, duration, el, facts, lines, pill, setText, time, twoClicks, words } from "./dom.js";
 
 export const EVENTS_SHOWN = 100;
 const REPORT_ROWS = 100;
@@ -69,9 +69,9 @@ export function deviceTable(place) {
     { title: "Device", name: true, cell: ({ device }) => device },
     { title: "User", cell: ({ user }) => user },
     { title: "Health", cell: ({ health }) => pill(health, HEALTH_KINDS[health]) },
-    { title: "What is wrong, and the way back", cell: ({ health_reason: reason }) => reason || "–" },
+    { title: "Reason, and the way back", wide: true, cell: ({ health_reason: reason }) => reason || NOTHING },
     { title: "App", cell: ({ app, environment }) => [app, el("div", { className: "quiet" }, environment)] },
-    { title: "Versions", cell: (device) => (versions(device).length ? lines(versions(device)) : "–") },
+    { title: "Versions", cell: (device) => (versions(device).length ? lines(versions(device)) : NOTHING) },
     { title: "Changed", cell: ({ updated_at: at }) => time(at) },
   ] });
 }
@@ -84,14 +84,14 @@ export async function loadDevices(token, table, { health, user }, cursor) {
 
 // The report
 
+const percent = (part) => (part === null ? NOTHING : `${(100 * part).toFixed(part === 0 || part === 1 ? 0 : 1)} %`);
+
 function share(count, of, bad) {
-  const rate = of ? `${(100 * count / of).toFixed(count === of || count === 0 ? 0 : 1)} %` : "–";
-  return [el("span", { className: bad && count ? "bad" : "" }, rate), el("div", { className: "quiet" }, count.toLocaleString())];
+  return [el("span", { className: bad && count ? "bad" : "" }, percent(of ? count / of : null)), el("div", { className: "quiet" }, count.toLocaleString())];
 }
 
 const countColumn = (title, name, of, bad) => ({ title, number: true, cell: (row) => share(row[name], row[of], bad) });
-const percent = (accuracy) => (accuracy === null ? "–" : `${(100 * accuracy).toFixed(1)} %`);
-const latency = (row) => [row.push_to_receipt_p50_ms, row.push_to_receipt_p95_ms].map((ms) => (ms === null ? "–" : duration(ms)));
+const latency = (row) => [row.push_to_receipt_p50_ms, row.push_to_receipt_p95_ms].map((ms) => (ms === null ? NOTHING : duration(ms)));
 
 export function reportTable(place) {
   return new Table(place, { label: "VoIP pushes by day and app version", key: ({ day, app_version: version }) => `${day} ${version}`, columns: [
@@ -105,7 +105,7 @@ export function reportTable(place) {
     countColumn("Late", "late", "accepted", true),
     countColumn("Silent", "silent", "accepted", true),
     { title: "Predicted right", number: true, cell: ({ prediction_accuracy: accuracy }) => percent(accuracy) },
-    { title: "To receipt, p50, p95", number: true, cell: (row) => lines(latency(row)) },
+    { title: "To receipt: median, p95", number: true, cell: (row) => lines(latency(row)) },
   ] });
 }
 

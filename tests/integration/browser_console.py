@@ -52,8 +52,8 @@ class Console(unittest.TestCase):
     def setUp(self):
         self.browser.get(self.stack.url + "/")
         self.browser.execute_script("sessionStorage.clear()")
+        self.browser.get_log("browser")  # of the test before
         self.browser.refresh()
-        self.browser.get_log("browser")
 
     def find(self, selector):
         return self.browser.find_elements(By.CSS_SELECTOR, selector)
@@ -199,12 +199,16 @@ class Console(unittest.TestCase):
     def test_the_gateway_goes_and_comes_back(self):
         self.use()
         self.wait_text("#listening", "live")
+        self.register("before")
+        self.wait_text("#event-list", "user before")
         self.stack.gateway.kill()
         self.wait_text("#notice", "does not answer")
         self.wait_text("#listening", "reconnecting")
         self.wait_text("#ready", "no answer")
         self.stack.gateway = self.stack.start_gateway()
+        self.register("meanwhile")  # the page waits for its next try now, and has to ask for what it missed
         self.wait_text("#listening", "live", timeout_s=60)
+        self.wait_text("#event-list", "user meanwhile", "user before")
         self.wait_text("#ready", "ready", timeout_s=60)
         wait_for(lambda: not self.find("#notice")[0].is_displayed())
         call = self.place_to("back")
@@ -212,8 +216,23 @@ class Console(unittest.TestCase):
         self.stack.delete(f"/v1/calls/{call}")
         self.quiet_log("ERR_")
 
-    def place_to(self, user):
+    def test_an_alarm_says_what_to_see_to(self):
+        """Without a token: whoever can reach the gateway sees whether it works."""
+        stack = Stack(edit=lambda text: text.replace("key_id: FGHIJ67890", "key_id: FGHIJ67899"))
+        self.addCleanup(stack.close)
+        self.browser.get(stack.url + "/")
+        self.wait_text("#readiness-facts", "none in 24 hours", "vcs: connected")
+        stack.put("/v1/devices/alarmed", {"user": "alarmed", "app": "vcs", "token": "00ff"})
+        stack.post("/v1/calls", {"callee": "alarmed"})
+        wait_for(lambda: stack.get("/readyz", token=None).json["alarms"])
+        self.wait_text("#alarms", "vcs: credential", "APNs refuses the key", timeout_s=30)
+        self.quiet_log("503")
+
+    def register(self, user):
         self.stack.put("/v1/devices/" + user, {"user": user, "app": "vcs", "token": "00ee"})
+
+    def place_to(self, user):
+        self.register(user)
         return self.place(user)
 
     def test_it_fits_a_phone(self):
