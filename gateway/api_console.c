@@ -3,17 +3,17 @@
 
 #include <string.h>
 
-/* A file of gateway/console/, as a NUL-terminated text inside the program. */
+/* The files of gateway/console/, as NUL-terminated texts inside the program. */
+extern const char console_index_html[], console_css[], console_js[], console_api_js[], console_dom_js[],
+    console_calls_js[], console_panels_js[];
 #define FILE_OF_CONSOLE(symbol, file)                                                                                  \
-    extern const char symbol[];                                                                                        \
     __asm__(".pushsection .rodata\n" #symbol ":\n"                                                                     \
             ".incbin \"" CONSOLE_FOLDER "/" file "\"\n"                                                                \
             ".byte 0\n"                                                                                                \
             ".popsection\n")
-
 FILE_OF_CONSOLE(console_index_html, "index.html");
-FILE_OF_CONSOLE(console_console_css, "console.css");
-FILE_OF_CONSOLE(console_console_js, "console.js");
+FILE_OF_CONSOLE(console_css, "console.css");
+FILE_OF_CONSOLE(console_js, "console.js");
 FILE_OF_CONSOLE(console_api_js, "api.js");
 FILE_OF_CONSOLE(console_dom_js, "dom.js");
 FILE_OF_CONSOLE(console_calls_js, "calls.js");
@@ -25,8 +25,8 @@ static const struct console_file {
     const char *name, *content_type, *text;
 } page = {"", "text/html; charset=utf-8", console_index_html},
   files[] = {
-      {"console.css", "text/css; charset=utf-8", console_console_css},
-      {"console.js", JAVASCRIPT, console_console_js},
+      {"console.css", "text/css; charset=utf-8", console_css},
+      {"console.js", JAVASCRIPT, console_js},
       {"api.js", JAVASCRIPT, console_api_js},
       {"dom.js", JAVASCRIPT, console_dom_js},
       {"calls.js", JAVASCRIPT, console_calls_js},

@@ -92,7 +92,7 @@ const deviceColumns = [
     lines([push, [status, reason].filter(Boolean).join(" ")].filter(Boolean)) },
   { title: "mustReport", cell: (device) => (device.delivery === "connection" ? NOTHING :
     lines([saidOfMustReport(device), `expected ${device.predicted_must_report}`])) },
-  { title: "Outcome", cell: ({ outcome, reported }) => [outcome || "open", reported ? ` (${reported})` : ""] },
+  { title: "Outcome", cell: ({ outcome, push_state: push, reported }) => [outcome || (push === "accepted" ? "open" : NOTHING), reported ? ` (${reported})` : ""] },
   { title: "Handoff", cell: ({ handoff }) => handoff },
 ];
 
@@ -131,7 +131,7 @@ export class CallDialog {
   }
 
   open(call) {
-    this.call = call;
+    this.call = { ...call };
     this.said = "";
     this.disarm();
     setText($("#call-title"), `Call to ${call.callee}`);
@@ -165,6 +165,9 @@ export class CallDialog {
         this.show(call, timeline);
       }
     } catch (e) {
+      if (e.status === 404 && this.call?.id === id) {
+        this.call.state = "ended"; // and so long ago that nobody knows it any more
+      }
       setText($("#call-message"), e.message);
       this.failed(e);
     }

@@ -24,10 +24,10 @@ export function pill(text, kind) {
   return el("span", { className: `pill ${kind}` }, text);
 }
 
-const ABBREVIATIONS = /\b(apns|dtls|ice)\b/g;
+const ABBREVIATIONS = { apns: "APNs", dtls: "DTLS", ice: "ICE" };
 
 // A name of the API for people: caller_dtls, caller DTLS.
-export const words = (name) => name.replaceAll("_", " ").replace(ABBREVIATIONS, (word) => word.toUpperCase());
+export const words = (name) => name.split("_").map((word) => ABBREVIATIONS[word] || word).join(" ");
 export const lines = (texts) => texts.map((text) => el("div", {}, text));
 
 export function time(text) {

@@ -50,10 +50,14 @@ class Console(unittest.TestCase):
         cls.browser.set_page_load_timeout(30)
 
     def setUp(self):
+        self.addCleanup(self.leave)
         self.browser.get(self.stack.url + "/")
+
+    def leave(self):
+        """The next test's page begins without a token, and its log without what this one's was still to get."""
         self.browser.execute_script("sessionStorage.clear()")
-        self.browser.get_log("browser")  # of the test before
-        self.browser.refresh()
+        self.browser.get("about:blank")
+        self.log()
 
     def find(self, selector):
         return self.browser.find_elements(By.CSS_SELECTOR, selector)
