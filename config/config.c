@@ -241,6 +241,8 @@ static int finish(struct config *c, const struct config_doc *d, struct err_text 
         c->log.level = LOG_LEVEL_INFO;
     if (!config_doc_has(d, "listen", "drain_s"))
         c->listen.drain_s = DRAIN_DEFAULT_S;
+    if (!config_doc_has(d, "listen", "console"))
+        c->listen.console = true;
     if (!config_doc_has(d, "store", "retention_h"))
         c->store.retention_h = RETENTION_DEFAULT_H;
     return config_check(c, d, et);

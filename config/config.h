@@ -41,6 +41,7 @@ struct config_listen {
     char **cors_origins; /* "https://console.example.com"; none: no page of another origin may read a reply */
     unsigned cors_origins_count;
     unsigned drain_s;
+    bool console; /* the page at / is served */
 };
 
 /* In the order of our preference. */

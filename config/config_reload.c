@@ -14,8 +14,8 @@
 /* Of the keys outside of the lists. A key that is not here keeps its value until a restart. */
 static const char *const reloadable[] = {
     "listen.tls.certificate_file", "listen.tls.key_file", "listen.public_url", "listen.cors_origins",
-    "listen.behind_proxy",         "listen.drain_s",      "media.announce",    "media.rotate_identity_s",
-    "store.retention_h",           "log.level",           "log.format"};
+    "listen.behind_proxy",         "listen.drain_s",      "listen.console",    "media.announce",
+    "media.rotate_identity_s",     "store.retention_h",   "log.level",         "log.format"};
 static const char *const lists[] = {"auth", "apps", "routes", "webhooks"};
 
 static bool in_list(const char *name, const char *const *list, size_t count) {

@@ -44,6 +44,7 @@ static const cyaml_schema_field_t listen_fields[] = {
     CYAML_FIELD_BOOL("behind_proxy", OPT, struct config_listen, behind_proxy),
     CYAML_FIELD_SEQUENCE("cors_origins", OPT | PTR, struct config_listen, cors_origins, &text_item, 0, 64),
     NUMBER("drain_s", config_listen, drain_s),
+    CYAML_FIELD_BOOL("console", OPT, struct config_listen, console),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t media[] = {

@@ -291,6 +291,7 @@ static int start_http(struct gateway *g, struct err_text *et) {
     g->apis[API_EVENTS] = (struct http_api){api_events_routes, api_events_route_count, &g->api_events};
     g->apis[API_WEBHOOKS] = (struct http_api){api_webhooks_routes, api_webhooks_route_count, &g->api_webhooks};
     g->apis[API_SYSTEM] = (struct http_api){api_system_routes, api_system_route_count, &g->api_system};
+    g->apis[API_CONSOLE] = (struct http_api){api_console_routes, api_console_route_count, &g->api_console};
     struct http_config hc = {.loop = &g->loop,
                              .config = g->cfg,
                              .metrics = g->metrics,
@@ -309,6 +310,7 @@ static int start_http(struct gateway *g, struct err_text *et) {
     g->api_webhooks = (struct api_webhooks){g->http, g->store, g->webhooks};
     g->api_system = (struct api_system){
         .http = g->http, .metrics = g->metrics, .store = g->store, .media = g->media, .pushes = g->pushes};
+    g->api_console = (struct api_console){g->http, g->cfg};
     return 0;
 }
 

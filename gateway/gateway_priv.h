@@ -3,6 +3,7 @@
 #ifndef GATEWAY_GATEWAY_PRIV_H
 #define GATEWAY_GATEWAY_PRIV_H
 
+#include "gateway/api_console.h"
 #include "gateway/api_devices.h"
 #include "gateway/api_events.h"
 #include "gateway/api_reports.h"
@@ -13,7 +14,7 @@
 #include "gateway/push_service.h"
 #include "gateway/webhooks.h"
 
-enum { API_CALLS, API_WHIP, API_DEVICES, API_REPORTS, API_EVENTS, API_WEBHOOKS, API_SYSTEM, APIS };
+enum { API_CALLS, API_WHIP, API_DEVICES, API_REPORTS, API_EVENTS, API_WEBHOOKS, API_SYSTEM, API_CONSOLE, APIS };
 
 struct gateway {
     const struct config *cfg; /* a reference; parts that have this pointer get the next one by gateway_reload */
@@ -41,6 +42,7 @@ struct gateway {
     struct api_events api_events;
     struct api_webhooks api_webhooks;
     struct api_system api_system;
+    struct api_console api_console;
     uint64_t drain_until_ms;
     bool ending;
     struct metric *m_reloaded, *m_refused;

@@ -104,6 +104,7 @@ static void give_out(struct gateway *g, const struct config *next) {
     http_set_config(g->http, next);
     calls_set_config(g->calls, next);
     g->api_devices.config = next;
+    g->api_console.config = next;
 }
 
 struct changes {

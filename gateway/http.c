@@ -40,7 +40,8 @@ static const char *status_title(int status) {
 /* Replies */
 
 static const struct http_header always[] = {{"cache-control", "no-store"}, {"x-content-type-options", "nosniff"}};
-#define ALWAYS (sizeof always / sizeof *always)
+#define ALWAYS        (sizeof always / sizeof *always)
+#define CACHE_CONTROL 0 /* its place in `always` */
 
 static void count_reply(struct http *h, int status) {
     char labels[32];
@@ -57,7 +58,10 @@ void http_reply(struct http *h, http_id id, int status, const char *content_type
     if (status == 401)
         headers[n++] = (struct http_header){"www-authenticate", "Bearer"};
     for (size_t i = 0; i < more_count && n < HTTPD_HEADERS_MAX - HTTP_CORS_HEADERS_MAX; i++) {
-        headers[n++] = more[i];
+        if (strcmp(more[i].name, "cache-control") == 0)
+            headers[CACHE_CONTROL] = more[i];
+        else
+            headers[n++] = more[i];
         if (strcmp(more[i].name, "allow") == 0)
             allow = more[i].value;
     }

@@ -83,8 +83,8 @@ bool http_use_certificate(struct http *h, struct httpd_certificate *c);
 /* The address it listens on, with the real port. */
 const struct addr *http_address(const struct http *h);
 
-/* Replies. Exactly one for each request; headers may be NULL. body of http_reply_json is stolen (decref'd), NULL: no
- * body. */
+/* Replies. Exactly one for each request; headers may be NULL; a cache-control among them takes the place of no-store.
+ * body of http_reply_json is stolen (decref'd), NULL: no body. */
 void http_reply(struct http *h, http_id id, int status, const char *content_type, const void *body, size_t len,
                 const struct http_header *headers, size_t header_count);
 void http_reply_json(struct http *h, http_id id, int status, json_t *body, const struct http_header *headers,
@@ -116,6 +116,10 @@ bool http_etag_listed(const char *list, const char *tag, bool weak);
 int http_preconditions(struct http *h, const struct http_request *r, const char *tag);
 /* 200 with an ETag of the body, or 304 by If-None-Match. body is stolen. */
 void http_reply_tagged(struct http *h, http_id id, json_t *body);
+/* The same of a text, with at most so many headers more. */
+#define HTTP_TAGGED_HEADERS_MAX 4
+void http_reply_text_tagged(struct http *h, http_id id, const char *content_type, const char *text,
+                            const struct http_header *more, size_t more_count);
 
 /* A reply without an end (httpd_stream), with the headers of every reply. Returns as httpd_stream. */
 int http_stream(struct http *h, http_id id, const char *content_type, const struct httpd_stream_ops *ops, void *arg);

@@ -46,18 +46,26 @@ int http_preconditions(struct http *h, const struct http_request *r, const char 
     return E_CONFLICT;
 }
 
-void http_reply_tagged(struct http *h, http_id id, json_t *body) {
-    char tag[HTTP_ETAG_BYTES], *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    if (!text) {
-        http_problem(h, id, 503, "memory", NULL, "out of memory");
-        return;
-    }
-    const struct http_header header = {"etag", http_etag(tag, text)};
+void http_reply_text_tagged(struct http *h, http_id id, const char *content_type, const char *text,
+                            const struct http_header *more, size_t more_count) {
+    char tag[HTTP_ETAG_BYTES];
+    struct http_header headers[1 + HTTP_TAGGED_HEADERS_MAX] = {{"etag", http_etag(tag, text)}};
     const char *known = httpd_if_none_match(h->httpd, id);
-    if (strcmp(known, "*") == 0 || http_etag_listed(known, header.value, true))
-        http_reply(h, id, 304, NULL, NULL, 0, &header, 1);
+    size_t n = 1;
+    for (size_t i = 0; i < more_count && i < HTTP_TAGGED_HEADERS_MAX; i++)
+        headers[n++] = more[i];
+    if (strcmp(known, "*") == 0 || http_etag_listed(known, tag, true))
+        http_reply(h, id, 304, NULL, NULL, 0, headers, n);
     else
-        http_reply(h, id, 200, "application/json", text, strlen(text), &header, 1);
+        http_reply(h, id, 200, content_type, text, strlen(text), headers, n);
+}
+
+void http_reply_tagged(struct http *h, http_id id, json_t *body) {
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (text)
+        http_reply_text_tagged(h, id, "application/json", text, NULL, 0);
+    else
+        http_problem(h, id, 503, "memory", NULL, "out of memory");
     free(text);
 }

@@ -11,7 +11,7 @@ import unittest
 from harness import BIN, ROOT, Stack
 
 PAGES = {"wakegate": "gateway", "wakegate-apns-sim": "apns/sim", "wakegate-phone": "tests/peers", "wakegate-caller": "tests/peers"}
-FOLDERS = ["base", "config", "apns", "apns/sim", "dtls", "gateway"]
+FOLDERS = ["base", "config", "apns", "apns/sim", "dtls", "gateway", "gateway/console"]
 
 
 def read(*path):
@@ -53,8 +53,9 @@ class Documents(unittest.TestCase):
     def test_each_source_is_named_in_its_folder(self):
         for folder in FOLDERS:
             text = read(folder, "README.md")
-            for source in glob.glob(os.path.join(ROOT, folder, "*.c")):
-                self.assertIn(f"`{os.path.basename(source)}`", text, folder)
+            for pattern in ["*.c", "*.html", "*.css", "*.js"]:
+                for source in glob.glob(os.path.join(ROOT, folder, pattern)):
+                    self.assertIn(f"`{os.path.basename(source)}`", text, folder)
 
 
 if __name__ == "__main__":

@@ -220,7 +220,7 @@ EXAMPLES = [
     ("getCall", None, 200), ("getTimeline", None, 200), ("devicePushes", None, 200), ("mustReport", None, 200),
     ("events", None, 200), ("deadLetters", None, 200), ("deleteDeadLetter", None, 404), ("retryDeadLetter", None, 404),
     ("endWhipCall", None, 200), ("endCall", None, 204), ("deleteDevice", None, 204), ("health", None, 200),
-    ("ready", None, 200), ("metrics", None, 200), ("description", None, 200),
+    ("ready", None, 200), ("metrics", None, 200), ("description", None, 200), ("console", None, 200), ("consoleFile", None, 200),
 ]
 
 
@@ -356,6 +356,39 @@ class Served(StackTest):
         self.ask("PUT", device, {}, 412, "precondition-failed", headers={"If-None-Match": "*"})
         self.ask("DELETE", device, None, 412, "precondition-failed", headers={"If-Match": '"x"'})
         self.ask("DELETE", device, None, 204, headers={"If-Match": tag})
+
+    def test_the_console(self):
+        """Each file of its folder is served as it is, and no other; or none at all."""
+        folder = os.path.join(ROOT, "gateway", "console")
+        files = DOC["paths"]["/console/{file}"]["parameters"][0]["schema"]["enum"]
+        self.assertEqual(set(files), set(os.listdir(folder)) - {"README.md", "index.html"})
+        kinds = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+        places = {"/": "index.html", **{f"/console/{name}": name for name in files}}
+        tags = set()
+        for place, name in places.items():
+            reply = self.ask("GET", place, status=200, token=None)
+            with open(os.path.join(folder, name), encoding="utf-8") as f:
+                self.assertEqual(reply.text, f.read())
+            self.assertEqual(reply.headers["content-type"], kinds[name.rsplit(".", 1)[1]] + "; charset=utf-8")
+            tags.add(reply.headers["etag"])
+            self.ask("GET", place, status=304, token=None, headers={"If-None-Match": f'"x", {reply.headers["etag"]}'})
+            self.ask("GET", place, status=200, token=None, headers={"If-None-Match": '"x"'})
+            head = self.stack.request("HEAD", place, token=None)
+            self.assertEqual((head.status, head.text, head.headers["etag"]), (200, "", reply.headers["etag"]))
+            self.problem(self.stack.request("POST", place, b"", token=None), 405, "method-not-allowed")
+        self.assertEqual(len(tags), len(places))
+        for name in ["index.html", "README.md", "nothing.js", "..%2Findex.html"]:
+            self.ask("GET", "/console/" + name, None, 404, "not-found", token=None)
+        self.problem(self.stack.get("/console", token=None), 404, "not-found")
+        stack = Stack(sim=False, edit=lambda text: text.replace("listen:\n", "listen:\n  console: false\n", 1))
+        try:
+            for place in places:
+                self.ask("GET", place, None, 404, "not-found", token=None, stack=stack)
+            stack.edit_config(lambda text: text.replace("console: false", "console: true"))
+            stack.gateway.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: stack.get("/", token=None).status == 200)
+        finally:
+            stack.close()
 
     def plain_path(self, path):
         """With something that is not there in each placeholder."""

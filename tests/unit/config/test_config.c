@@ -9,6 +9,7 @@ static void what_the_file_does_not_say_has_its_default(void **state) {
     assert_null(c->listen.tls);
     assert_false(c->listen.behind_proxy);
     assert_int_equal(c->listen.drain_s, 60);
+    assert_true(c->listen.console);
     assert_int_equal(c->listen.cors_origins_count, 0);
     assert_int_equal(c->auth.rate->per_s, 5000);
     assert_int_equal(c->auth.rate->burst, 10000);
@@ -75,7 +76,8 @@ static void handoffs_are_tried_from_the_fastest_when_none_is_named(void **state)
 
 static void what_the_file_says_is_taken(void **state) {
     struct config *c = loaded(
-        "listen: {api: \"0.0.0.0:9000\", behind_proxy: true, public_url: \"https://calls.example\", drain_s: 5,\n"
+        "listen: {api: \"0.0.0.0:9000\", behind_proxy: true, public_url: \"https://calls.example\", drain_s: 5, "
+        "console: false,\n"
         "  cors_origins: [\"https://console.example\", \"http://[::1]:3000\"]}\n"
         "media: {address: \"::\", port: 20000, workers: 2, calls_max: 7, announce: [192.0.2.1], hold_ms: 0,\n"
         "  inactivity_s: 5, rotate_identity_s: 60, certificate_file: c.pem, key_file: key.p8,\n"
@@ -106,6 +108,7 @@ static void what_the_file_says_is_taken(void **state) {
     (void)state;
     assert_string_equal(c->listen.api, "0.0.0.0:9000");
     assert_true(c->listen.behind_proxy);
+    assert_false(c->listen.console);
     assert_string_equal(c->media.address, "::");
     assert_int_equal(c->media.workers, 2);
     assert_int_equal(*c->media.hold_ms, 0);

@@ -82,7 +82,7 @@ static void what_is_kept_is_the_value_that_is_in_effect(void **state) {
 
 static void what_needs_no_restart_is_taken(void **state) {
     static const char other[] = "log: {level: debug, format: json}\n"
-                                "listen: {public_url: \"https://a\", drain_s: 5, behind_proxy: true}\n"
+                                "listen: {public_url: \"https://a\", drain_s: 5, behind_proxy: true, console: false}\n"
                                 "media: {announce: [192.0.2.1], rotate_identity_s: 60}\n"
                                 "store: {retention_h: 3}\n" SMALLEST;
     struct config *was = loaded(SMALLEST), *now = loaded(other);
@@ -94,8 +94,9 @@ static void what_needs_no_restart_is_taken(void **state) {
     assert_int_equal(now->store.retention_h, 3);
     assert_int_equal(now->media.announce_count, 1);
     config_setting_changes(&changes, was, now);
-    assert_string_equal(changes.p, "listen.public_url, listen.behind_proxy, listen.drain_s, media.announce, "
-                                   "media.rotate_identity_s, store.retention_h, log.level, log.format");
+    assert_string_equal(changes.p,
+                        "listen.public_url, listen.behind_proxy, listen.drain_s, listen.console, media.announce, "
+                        "media.rotate_identity_s, store.retention_h, log.level, log.format");
     buf_free(&changes);
     config_unref(was);
     config_unref(now);
