@@ -22,7 +22,8 @@ static const char *boot_id(void) {
 void kept_stamp(struct kept_call *k) {
     const size_t sizes[] = {sizeof *k, sizeof(struct kept_device), sizeof(struct kept_push),
                             sizeof(struct media_leg_state), sizeof(struct media_call_state)};
-    memcpy(k->version, WAKEGATE_VERSION, sizeof k->version);
+    memset(k->version, 0, sizeof k->version);
+    snprintf(k->version, sizeof k->version, "%s", WAKEGATE_VERSION);
     snprintf(k->boot, sizeof k->boot, "%s", boot_id());
     memcpy(k->sizes, sizes, sizeof k->sizes);
 }

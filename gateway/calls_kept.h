@@ -21,9 +21,10 @@
 #define KEPT_FAR   "far"
 #define KEPT_NEAR  "near"
 
-#define KEPT_PART_BYTES  20
-#define KEPT_BOOT_BYTES  37 /* a UUID */
-#define KEPT_ABOUT_BYTES (UUID_BYTES + KEPT_PART_BYTES + 16)
+#define KEPT_PART_BYTES    20
+#define KEPT_VERSION_BYTES 32
+#define KEPT_BOOT_BYTES    37 /* a UUID */
+#define KEPT_ABOUT_BYTES   (UUID_BYTES + KEPT_PART_BYTES + 16)
 
 struct kept_near {
     int device;
@@ -52,7 +53,7 @@ struct kept_device {
 
 /* Its devices follow, and its timeline as JSON. */
 struct kept_call {
-    char version[sizeof WAKEGATE_VERSION];
+    char version[KEPT_VERSION_BYTES];
     char boot[KEPT_BOOT_BYTES];
     size_t sizes[5];
     struct call_fsm fsm;

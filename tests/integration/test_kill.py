@@ -24,6 +24,7 @@ USERS = 24
 CALLERS, REGISTRARS = 3, 2
 LOAD_S = (0.0, 0.07) # from the start until the kill; some of them come before it serves
 PAUSE_S = 0.01        # of a client between two of its turns: the books of 500 kills are to stay of a size to compare
+LONGER, LONGER_S = 0.06, 0.5  # of the rounds last so much longer: time for pushes on any machine
 EARLY = 0.1           # of the kills come while it starts
 RING_S = 5             # calls that go on through the kills shall not become ever more
 CHECKED_BY_API = 8    # of a round's calls; the books are compared as a whole at the end
@@ -293,7 +294,8 @@ class Kill(unittest.TestCase):
         for thread in [*load.threads, listener.thread]:
             thread.start()
         for turn in range(KILLS):
-            time.sleep(self.rng.uniform(*LOAD_S) * SLOW)
+            longer = LONGER_S if self.rng.random() < LONGER else 0
+            time.sleep((self.rng.uniform(*LOAD_S) + longer) * SLOW)
             load.up.clear()  # whoever is refused waits, instead of trying all the time
             self.stack.gateway.kill()
             while self.rng.random() < EARLY:

@@ -257,6 +257,8 @@ class EveryRoute(TenantsTest, unittest.IsolatedAsyncioTestCase):
         ("post", "/v1/webhooks/dead-letters/{id}/retry"): lambda self: self.one_dead_letter("POST", "/retry"),
         ("post", "/v1/receipts"): receipts,
         ("get", "/v1/attach"): attach,
+        ("get", "/"): lambda self: self.speaks_of_nobody("/"),
+        ("get", "/console/{file}"): lambda self: self.speaks_of_nobody("/console/console.js"),
         ("get", "/healthz"): lambda self: self.speaks_of_nobody("/healthz"),
         ("get", "/readyz"): lambda self: self.speaks_of_nobody("/readyz"),
         ("get", "/metrics"): lambda self: self.speaks_of_nobody("/metrics"),
