@@ -50,7 +50,7 @@ void phone_join(struct phone *p, struct call *c, unsigned device) {
     struct call_near *n = out ? NULL : call_near_of(c, device);
     if (n)
         call_sealed_write(c, n);
-    const struct buf *handoff = n && n->handoff.len > 0 && !n->taken ? &n->handoff : NULL;
+    const struct buf *handoff = n && n->handoff.len > 0 && !n->taken && n->kept ? &n->handoff : NULL;
     buf_reserve(&b, (handoff ? handoff->len : 0) + MESSAGE_RESERVE_BYTES);
     write_call(&b, c, handoff);
     phone_send(cs, p->ws, &b);

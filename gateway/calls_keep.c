@@ -140,7 +140,8 @@ void call_keep_along(struct call *c) {
     struct buf b = {0};
     if (!c->owner->d.seal)
         return;
-    call_keep_done(c);
+    if (!c->near_new) /* that one is waited for */
+        call_keep_done(c);
     if (c->fsm.state == CALL_ENDED) {
         store_kept_delete_along(c->owner->d.store, c->id, "");
         return;
@@ -184,6 +185,11 @@ void call_keep_done(struct call *c) {
 
 /* States of the media plane */
 
+struct near_kept {
+    struct calls *calls;
+    slot_id call;
+};
+
 struct leg_kept {
     struct calls *calls;
     media_id media;
@@ -213,19 +219,40 @@ static void put_state(struct call *c, const char *part, const void *p, size_t le
     free(closed);
 }
 
+/* What could not be kept goes on all the same, until a crash. */
+static void on_near_kept(int err, void *arg) {
+    const struct near_kept *k = arg;
+    struct call *c = calls_get(k->calls, k->call);
+    (void)err;
+    free(arg);
+    if (!c || c->near.device < 0)
+        return;
+    c->near.kept = true;
+    if (c->near.handoff.len > 0 && c->fsm.state != CALL_ENDED)
+        phone_tell_handoff(c);
+}
+
+static void keep_call(struct call *c) {
+    struct buf b = {0};
+    bool now = c->near_new;
+    struct near_kept *k = now ? malloc(sizeof *k) : NULL;
+    if (k)
+        *k = (struct near_kept){c->owner, c->slot};
+    c->near_new = false;
+    c->near.kept = c->near.kept || (now && !k);
+    write_call(&b, c);
+    put_state(c, KEPT_CALL, b.p, b.oom ? 0 : b.len, !now, k ? on_near_kept : NULL, k);
+    buf_wipe(&b);
+}
+
 void calls_on_keep(uv_prepare_t *prepare) {
     struct calls *cs = prepare->data;
     struct call *c, *next;
     uv_prepare_stop(prepare);
     DL_FOREACH_SAFE2(cs->to_keep, c, next, keep_next) {
-        struct buf b = {0};
         call_keep_done(c);
-        if (c->fsm.state == CALL_ENDED)
-            continue;
-        write_call(&b, c);
-        if (!b.oom)
-            put_state(c, KEPT_CALL, b.p, b.len, true, NULL, NULL);
-        buf_wipe(&b);
+        if (c->fsm.state != CALL_ENDED)
+            keep_call(c);
     }
 }
 
@@ -236,8 +263,8 @@ static void forget_waiting(const struct call *c, unsigned number) {
     store_kept_delete_along(c->owner->d.store, c->id, part);
 }
 
-/* Before the worker tells of it: the phone may have been told by then. */
-void call_keep_near(const struct call *c, const struct media_near *near) {
+/* Before the worker tells of it: the phone is told as soon as it is kept. */
+void call_keep_near(struct call *c, const struct media_near *near) {
     struct media_leg_state leg;
     char part[KEPT_PART_BYTES];
     if (!c->owner->d.seal)
@@ -254,6 +281,8 @@ void call_keep_near(const struct call *c, const struct media_near *near) {
         forget_waiting(c, leg.number);
     put_along(c, part_of(part, &leg), &leg, sizeof leg);
     secret_wipe(&leg, sizeof leg);
+    c->near_new = c->near_new || !near->waits;
+    call_keep(c);
 }
 
 void call_keep_leg(struct call *c, const struct media_leg_state *leg) {

@@ -284,6 +284,7 @@ int call_near_open(struct call *c, struct call_near *n, bool waits) {
         memcpy(near.keys.tx, n->keys.rx, sizeof near.keys.tx);
     }
     int err = media_near_open(c->owner->d.media, c->media, &near);
+    n->kept = waits || !c->owner->d.seal;
     if (err == 0)
         call_keep_near(c, &near);
     secret_wipe(&near, sizeof near);

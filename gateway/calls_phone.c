@@ -66,7 +66,7 @@ void phone_note_handoff(struct call *c) {
 void phone_tell_handoff(struct call *c) {
     struct call_device *d = &c->devices[c->near.device];
     struct buf b = {0};
-    if (!d->ws || d->joining)
+    if (!d->ws || d->joining || !c->near.kept)
         return;
     if (!c->near.told && !c->near.taken) {
         call_sealed_write(c, &c->near);

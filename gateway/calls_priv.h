@@ -78,6 +78,7 @@ struct call_near {
     struct buf handoff; /* the object when it is ready (sealed: when the phone is here); may hold keys until `taken` */
     bool told, taken, answered_sdp;
     bool noted; /* in the timeline */
+    bool kept;  /* a crash finds it, or nothing is kept: before that the phone is not told of it */
 };
 
 struct call_device;
@@ -153,6 +154,7 @@ struct call {
     bool resumed;     /* it began in a process that is gone */
     char *offer_text; /* until it is kept for a crash */
     bool keeping;     /* in calls.to_keep */
+    bool near_new;    /* its near leg is to be kept at once, and told then */
     struct call *keep_prev, *keep_next;
 
     bool dirty;      /* the stored document is behind */
@@ -446,7 +448,7 @@ void call_keep_done(struct call *c);
 void calls_on_keep(uv_prepare_t *prepare);
 void call_keep_offer(struct call *c, const char *offer);
 void call_keep_forget_offer(struct call *c);
-void call_keep_near(const struct call *c, const struct media_near *near);
+void call_keep_near(struct call *c, const struct media_near *near);
 void call_keep_leg(struct call *c, const struct media_leg_state *leg);
 void call_keep_media(struct call *c, const struct media_call_state *state);
 /* calls_resume.c */

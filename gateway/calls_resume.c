@@ -86,6 +86,7 @@ static void set_near(struct call_near *n, const struct kept_near *k) {
     n->taken = k->taken;
     n->answered_sdp = k->answered_sdp;
     n->noted = k->noted;
+    n->kept = true;
 }
 
 static void set_push(struct call_push *p, const struct kept_push *k, struct call_device *d) {

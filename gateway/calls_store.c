@@ -105,7 +105,8 @@ void call_submit_kept(struct call *c, const struct kept_row *row, bool late, sto
     struct writing *w = row ? writing_new(c, cb, arg) : NULL;
     if (!w) {
         submitted(c, E_NOMEM, NULL);
-        free(arg);
+        if (cb)
+            cb(E_NOMEM, arg);
         return;
     }
     submitted(c, (late ? store_kept_put_late : store_kept_put)(c->owner->d.store, row, on_written, w), w);

@@ -35,7 +35,10 @@ class Crashing(StackTest):
     def report(self, name, caller):
         caller.wait(90 * SLOW)
         with open(self.stack.path(f"caller-{name}.out")) as f:
-            return json.loads(f.read().splitlines()[-1])
+            text = f.read()
+        last = text.splitlines()[-1] if text else ""
+        self.assertTrue(last.startswith("{"), f"the caller said: {text}\n{self.stack.gateway.log()}")
+        return json.loads(last)
 
     def call_of(self, name, *states):
         def find():
