@@ -31,11 +31,32 @@ static void take_over_leg(struct calls *cs, struct call_device *d, const struct 
     d->ws = p->ws;
 }
 
-void phone_join(struct phone *p, struct call *c, unsigned device) {
-    struct calls *cs = c->owner;
+void phone_tell_call(struct call *c, unsigned device) {
     struct call_device *d = &c->devices[device];
     struct buf b = {0};
-    take_over_leg(cs, d, p);
+    bool out = c->fsm.legs[device].state == CALL_LEG_OUT;
+    struct call_near *n = out ? NULL : call_near_of(c, device);
+    if (n)
+        call_sealed_write(c, n);
+    const struct buf *handoff = n && n->handoff.len > 0 && !n->taken ? &n->handoff : NULL;
+    d->call_waits = n == &c->near && handoff && !n->kept;
+    if (d->call_waits)
+        return;
+    buf_reserve(&b, (handoff ? handoff->len : 0) + MESSAGE_RESERVE_BYTES);
+    write_call(&b, c, handoff);
+    phone_send(c->owner, d->ws, &b);
+    if (n == &c->near && (handoff || n->taken))
+        phone_note_handoff(c);
+    else if (handoff)
+        n->told = true;
+    call_data_flush(c);
+    if (out)
+        phone_tell_over(c, device, c->fsm.legs[device].out);
+}
+
+void phone_join(struct phone *p, struct call *c, unsigned device) {
+    struct call_device *d = &c->devices[device];
+    take_over_leg(c->owner, d, p);
     if (c->fsm.state != CALL_ENDED && c->fsm.legs[device].state != CALL_LEG_OUT) {
         for (unsigned i = 0; i < d->push_count; i++)
             if (!d->pushes[i].ledger.attached_ms)
@@ -46,21 +67,7 @@ void phone_join(struct phone *p, struct call *c, unsigned device) {
         call_step(c, CALL_IN_ATTACHED, device);
         d->joining = false;
     }
-    bool out = c->fsm.legs[device].state == CALL_LEG_OUT;
-    struct call_near *n = out ? NULL : call_near_of(c, device);
-    if (n)
-        call_sealed_write(c, n);
-    const struct buf *handoff = n && n->handoff.len > 0 && !n->taken && n->kept ? &n->handoff : NULL;
-    buf_reserve(&b, (handoff ? handoff->len : 0) + MESSAGE_RESERVE_BYTES);
-    write_call(&b, c, handoff);
-    phone_send(cs, p->ws, &b);
-    if (n == &c->near && (handoff || n->taken))
-        phone_note_handoff(c);
-    else if (handoff)
-        n->told = true;
-    call_data_flush(c);
-    if (out)
-        phone_tell_over(c, device, c->fsm.legs[device].out);
+    phone_tell_call(c, device);
 }
 
 static void join_all(struct calls *cs, struct phone *p) {

@@ -227,8 +227,13 @@ static void on_near_kept(int err, void *arg) {
     free(arg);
     if (!c || c->near.device < 0)
         return;
+    const struct call_device *d = &c->devices[c->near.device];
     c->near.kept = true;
-    if (c->near.handoff.len > 0 && c->fsm.state != CALL_ENDED)
+    if (c->fsm.state == CALL_ENDED || c->near.handoff.len == 0 || !d->ws)
+        return;
+    if (d->call_waits)
+        phone_tell_call(c, (unsigned)c->near.device);
+    else
         phone_tell_handoff(c);
 }
 

@@ -108,6 +108,7 @@ struct call_device {
     struct apns_credential *credential; /* NULL: there is none, or it is retired and the call needs it no more */
     ws_id ws;                           /* the connection that this leg is told over; 0: none */
     bool joining;                       /* the `call` message is being made, and takes the handoff with it */
+    bool call_waits;                    /* the `call` message waits until the handoff in it is kept */
     bool over_told;                     /* the phone knows that it is out, for all that is known here */
     struct call_device *prev, *next;    /* in device_calls.list */
 };
@@ -413,6 +414,9 @@ void phones_free(struct calls *cs);
 void phone_hello(struct calls *cs, struct phone *p, const struct attach_msg *m);
 /* A call rings at a phone that is attached, or goes on there. */
 void phone_join(struct phone *p, struct call *c, unsigned device);
+/* The message `call`, with the handoff where there is one; that may have to be kept first, and takes the message along.
+ */
+void phone_tell_call(struct call *c, unsigned device);
 
 /* calls_heard.c */
 /* A message about a call, of a phone that has attached. */
