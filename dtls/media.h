@@ -197,7 +197,7 @@ enum media_event_kind {
     MEDIA_EV_FAILED,        /* u.failed: a leg cannot go on */
     MEDIA_EV_STATS,         /* u.stats */
     MEDIA_EV_LEG_STATE,     /* u.leg; with media_config.keep. The receiver wipes the event */
-    MEDIA_EV_CALL_STATE,    /* u.call; likewise */
+    MEDIA_EV_CALL_STATE,    /* u.call; likewise told, but holds no keys */
     MEDIA_EV_CLOSED         /* after media_close: the id is gone; u.stats has the final figures */
 };
 

@@ -154,7 +154,7 @@ static void settle_dtls(struct media_leg *leg) {
     }
 }
 
-static bool wants_dtls(const struct media_leg *leg) {
+bool media_leg_wants_dtls(const struct media_leg *leg) {
     return leg->open && !leg->dtls && !leg->dtls_up && !leg->call->failed && leg->fingerprint_count > 0 &&
            (!leg->is_near || leg->call->mode == MEDIA_MODE_DTLS);
 }
@@ -211,7 +211,7 @@ void media_call_dtls(struct media_leg *leg, const uint8_t *p, size_t len) {
         park(leg, p, len);
         return;
     }
-    if (wants_dtls(leg) && !leg->dtls_client)
+    if (media_leg_wants_dtls(leg) && !leg->dtls_client)
         media_leg_start_dtls(leg);
     if (leg->dtls) {
         bool was_up = leg->dtls_up;
@@ -239,7 +239,7 @@ void media_call_rtp(struct media_leg *leg, uint8_t *p, size_t len) {
 void media_leg_selected(struct media_leg *leg) {
     media_leg_tell_path(leg, leg->is_near ? MEDIA_EV_NEAR_ICE : MEDIA_EV_FAR_ICE, false);
     media_tell_leg(leg);
-    if (wants_dtls(leg) && leg->dtls_client)
+    if (media_leg_wants_dtls(leg) && leg->dtls_client)
         media_leg_start_dtls(leg);
     media_relay_flush(leg->call);
     settle_dtls(leg);
@@ -377,7 +377,7 @@ static void near_fingerprints(struct media_call *c, const struct media_command *
     leg->fingerprint_count = cmd->u.fingerprints.count;
     leg->dtls_client = cmd->u.fingerprints.dtls_client;
     media_tell_leg(leg);
-    if (wants_dtls(leg) && (leg->dtls_client ? addr_is_set(&leg->ice.selected) : leg->parked_count > 0))
+    if (media_leg_wants_dtls(leg) && (leg->dtls_client ? addr_is_set(&leg->ice.selected) : leg->parked_count > 0))
         media_leg_start_dtls(leg);
     if (leg->dtls)
         unpark(leg);

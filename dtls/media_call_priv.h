@@ -103,6 +103,8 @@ struct media_call *media_call_new(struct media_worker *w, media_id id, struct dt
 extern const struct dtls_ops media_dtls_ops; /* their argument is the leg */
 /* A caller without ICE: wait for it, or call it. */
 void media_leg_plain(struct media_leg *leg, const struct addr *offered);
+/* It is to have a handshake, and has none yet. */
+bool media_leg_wants_dtls(const struct media_leg *leg);
 void media_leg_start_dtls(struct media_leg *leg);
 /* TRANSFER: the keys go to the phone as soon as there are any. */
 void media_call_tell_keys(struct media_call *c);

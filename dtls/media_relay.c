@@ -47,8 +47,7 @@ static bool near_ready(const struct media_call *c) {
  * told again long before. Returns the stream's place, -1: of too many. */
 static int follow(struct media_call *c, struct media_flow *f, uint32_t ssrc, uint16_t seq) {
     size_t before = f->s.rx.count;
-    rtp_streams_note(&f->s.rx, ssrc, seq);
-    int i = rtp_streams_find(&f->s.rx, ssrc);
+    int i = rtp_streams_note(&f->s.rx, ssrc, seq);
     if (i < 0)
         return i;
     if (f->s.rx.count != before)
@@ -182,14 +181,16 @@ static void note_unread(struct media_call *c, uint32_t ssrc, uint16_t seq) {
 static void from_far(struct media_call *c, uint8_t *p, size_t len) {
     c->stats.far_rx_pkts++;
     c->stats.far_rx_bytes += len;
+    if (c->gate && near_ready(c)) {
+        to_near(c, p, len, false);
+        return;
+    }
     if (!rtp_is_rtcp(p, len) && !c->keys_taken)
         note_unread(c, rtp_ssrc(p), rtp_seq(p));
-    if (!c->gate)
-        c->stats.discarded_pkts++;
-    else if (near_ready(c))
-        to_near(c, p, len, false);
-    else
+    if (c->gate)
         hold(c, p, len);
+    else
+        c->stats.discarded_pkts++;
 }
 
 /* A phone that speaks before its answer is not heard; but what it sends is looked at, because its sequence numbers may

@@ -139,8 +139,7 @@ static void resume_leg(struct media_leg *leg, const struct media_leg_state *s) {
         leg->ice.selected = s->ice.selected;
         media_leg_vouch(leg, &leg->ice.selected);
     }
-    if (!leg->dtls_up && leg->dtls_client && leg->fingerprint_count && addr_is_set(&leg->ice.selected) &&
-        (!leg->is_near || leg->call->mode == MEDIA_MODE_DTLS))
+    if (media_leg_wants_dtls(leg) && leg->dtls_client && addr_is_set(&leg->ice.selected))
         media_leg_start_dtls(leg);
 }
 

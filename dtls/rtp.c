@@ -36,12 +36,14 @@ uint32_t rtp_stream_roc(const struct rtp_stream *s, uint16_t seq) {
     return seq > s->seq && s->roc > 0 ? s->roc - 1 : s->roc;
 }
 
-void rtp_streams_note(struct rtp_streams *t, uint32_t ssrc, uint16_t seq) {
+int rtp_streams_note(struct rtp_streams *t, uint32_t ssrc, uint16_t seq) {
     int i = rtp_streams_find(t, ssrc);
     if (i >= 0 && (uint16_t)(seq - t->s[i].seq) < 0x8000) {
         t->s[i].roc = rtp_stream_roc(&t->s[i], seq);
         t->s[i].seq = seq;
     } else if (i < 0 && t->count < RTP_STREAMS_MAX) {
-        t->s[t->count++] = (struct rtp_stream){.ssrc = ssrc, .roc = 0, .seq = seq};
+        i = (int)t->count++;
+        t->s[i] = (struct rtp_stream){.ssrc = ssrc, .roc = 0, .seq = seq};
     }
+    return i;
 }

@@ -28,8 +28,8 @@ struct rtp_streams {
     size_t count;
 };
 
-/* Follow one RTP packet. A packet of a 17th SSRC is not followed. */
-void rtp_streams_note(struct rtp_streams *t, uint32_t ssrc, uint16_t seq);
+/* Follow one RTP packet. Returns its stream's place in t->s; -1: of a 17th SSRC, which is not followed. */
+int rtp_streams_note(struct rtp_streams *t, uint32_t ssrc, uint16_t seq);
 /* Its place in t->s; -1: not followed. */
 int rtp_streams_find(const struct rtp_streams *t, uint32_t ssrc);
 /* The roll-over counter of a packet that is less than half the circle of sequence numbers away, before or after. */

@@ -196,7 +196,7 @@ static int resume_nears(struct call *c, const struct kept *k, struct err_text *e
     char name[KEPT_PART_BYTES];
     int err = 0;
     if (c->near.device >= 0) {
-        snprintf(name, sizeof name, "phone/%d", c->near.device);
+        kept_phone(name, (unsigned)c->near.device);
         err = resume_near(c, k, &c->near, find_part(k, name, 0) ? name : KEPT_NEAR, et);
     }
     for (unsigned i = 0; i < c->device_count && err == 0; i++) {
@@ -277,7 +277,7 @@ static int resume(struct call *c, const struct kept *k, const struct call_row *r
     int err = set_call(c, &head, row, et);
     c->devices = calloc(head.device_count, sizeof *c->devices);
     if (!c->devices)
-        return err_say(et, E_NOMEM, "out of memory");
+        err = E_NOMEM;
     while (err == 0 && c->device_count < head.device_count)
         err = take_device(c, &r);
     set_timeline(c, &r);

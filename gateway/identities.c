@@ -4,29 +4,37 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "gateway/call_fsm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX      "dtls-identity/"
-#define CALL_MAX_MS (24ULL * 3600 * 1000)
+#define PREFIX "dtls-identity/"
+
+/* Seal it, and put it into the store. */
+static int put(struct store *s, const struct seal *seal, const char *name, const char *pem, size_t len,
+               uint64_t updated_ms) {
+    char *closed = NULL;
+    int err = seal_close(&closed, seal, pem, len, name);
+    if (err == 0) {
+        const struct sealed_row row = {name, closed, updated_ms};
+        err = store_sealed_put(s, &row, NULL, NULL);
+    }
+    free(closed);
+    return err;
+}
 
 static void keep(const struct media *m, struct store *s, const struct seal *seal, unsigned worker) {
-    char name[sizeof PREFIX + DTLS_FINGERPRINT_BYTES], *pem = NULL, *closed = NULL;
+    char name[sizeof PREFIX + DTLS_FINGERPRINT_BYTES], *pem = NULL;
     size_t len = 0;
     snprintf(name, sizeof name, PREFIX "%s", media_fingerprint(m, worker));
     int err = media_identity_save(m, worker, &pem, &len);
     if (err == 0)
-        err = seal_close(&closed, seal, pem, len, name);
-    if (err == 0) {
-        const struct sealed_row row = {name, closed, clock_wall_ms()};
-        err = store_sealed_put(s, &row, NULL, NULL);
-    }
+        err = put(s, seal, name, pem, len, clock_wall_ms());
     if (err != 0)
         log_error("DTLS identity not kept for a crash", log_i("worker", worker), log_s("error", err_str(err)));
     secret_free(pem, len);
-    free(closed);
 }
 
 void identities_keep(const struct media *m, struct store *s, const struct seal *seal, uint64_t rotate_ms) {
@@ -34,12 +42,12 @@ void identities_keep(const struct media *m, struct store *s, const struct seal *
         return;
     for (unsigned i = 0; i < media_workers(m); i++)
         keep(m, s, seal, i);
-    store_sealed_prune(s, PREFIX, clock_wall_ms() - rotate_ms - CALL_MAX_MS);
+    store_sealed_prune(s, PREFIX, clock_wall_ms() - rotate_ms - CALL_LIFE_MAX_MS);
 }
 
 bool identities_load(struct media *m, struct store *s, const struct seal *seal, const struct sealed_row *row) {
     struct err_text et = {""};
-    char *pem, *closed = NULL;
+    char *pem;
     size_t len;
     if (strncmp(row->name, PREFIX, strlen(PREFIX)) != 0)
         return false;
@@ -47,12 +55,9 @@ bool identities_load(struct media *m, struct store *s, const struct seal *seal, 
         return true; /* calls that need it say so */
     if (media_identity_load(m, pem, len, &et) != 0)
         log_warn("DTLS identity not taken over", log_s("detail", et.s));
-    else if (seal_close(&closed, seal, pem, len, row->name) == 0) { /* anew, by the present key */
-        const struct sealed_row again = {row->name, closed, row->updated_ms};
-        store_sealed_put(s, &again, NULL, NULL);
-    }
+    else
+        put(s, seal, row->name, pem, len, row->updated_ms); /* anew, by the present key */
     secret_free(pem, len);
-    free(closed);
     return true;
 }
 
